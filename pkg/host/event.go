@@ -1,0 +1,91 @@
+package host
+
+import "time"
+
+// Event is something that was seen. It is one of Observe, Tick, Outcome,
+// PowerRead, Hello, BootSeen, AgentLost and BMCSilent.
+type Event interface{ event() }
+
+// Observe replaces what is declared.
+type Observe struct{ Wants Wants }
+
+// Tick says that time has passed.
+type Tick struct{}
+
+// Outcome ends an action: without a Problem it was done, and verified where the
+// BMC can be read back.
+type Outcome struct {
+	Seq     int64
+	Problem *Problem
+	Power   Power  // after a power action or VerifyBMC, if it was read
+	BootID  string // of OrderBoot
+}
+
+// PowerRead is a poll of the power state that found something.
+type PowerRead struct{ Power Power }
+
+// Hello is an agent that called home with the boot that we ordered, and proved
+// to be the first to do so.
+type Hello struct{ BootID string }
+
+// BootSeen is what a boot server has seen of the boot that we ordered.
+type BootSeen struct{ Seen Seen }
+
+// AgentLost says that an agent has not been heard of for too long.
+type AgentLost struct{ BootID string }
+
+// BMCSilent says that polls have failed for some time: the way to the BMC is
+// verified anew, which says why.
+type BMCSilent struct{}
+
+func (Observe) event()   {}
+func (Tick) event()      {}
+func (Outcome) event()   {}
+func (PowerRead) event() {}
+func (Hello) event()     {}
+func (BootSeen) event()  {}
+func (AgentLost) event() {}
+func (BMCSilent) event() {}
+
+// Verb is what an Action does.
+type Verb string
+
+// The verbs.
+const (
+	VerifyBMC    Verb = "VerifyBMC"    // log in, identify, read the power state
+	SetPower     Verb = "SetPower"     // and read back until it is so
+	SetBoot      Verb = "SetBoot"      // override the boot device
+	OrderBoot    Verb = "OrderBoot"    // make a boot id; the outcome carries it
+	PrepareImage Verb = "PrepareImage" // fetch, verify, cut
+	ChooseDisk   Verb = "ChooseDisk"   // by the hints, from this boot's inventory
+	RunStep      Verb = "RunStep"      // hand a step to the agent, wait for its result
+	EndAgent     Verb = "EndAgent"     // forget the agent's session; no outcome
+	Cancel       Verb = "Cancel"       // stop what is being done; no outcome
+	Unannotate   Verb = "Unannotate"   // remove an annotation; no outcome
+	Release      Verb = "Release"      // let go of BMC, Secrets, records; no outcome
+)
+
+// PowerChange is how SetPower changes power.
+type PowerChange string
+
+// The power changes.
+const (
+	ChangeOn    PowerChange = "on"
+	ChangeSoft  PowerChange = "soft-off"
+	ChangeForce PowerChange = "force-off"
+	ChangeReset PowerChange = "reset"
+)
+
+// Action is something to do. Seq is zero where no outcome is awaited.
+type Action struct {
+	Verb       Verb
+	Seq        int64
+	Power      PowerChange // SetPower
+	FromDisk   bool        // SetBoot: from the disk from now on; else from the network, once
+	Legacy     bool        // SetBoot: BIOS, not UEFI
+	Step       Phase       // RunStep: PhaseInspect, PhaseClean, PhaseWrite
+	StepID     string      // RunStep
+	Annotation string      // Unannotate
+	BootID     string      // EndAgent
+	Deadline   time.Time   // after which the outcome no longer counts
+}

@@ -1,0 +1,234 @@
+package host
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestExplore walks every state that a host can reach by any order of outcomes,
+// restarts, lost agents and changed wishes, and holds the promises of the
+// package in each. Times and counters are folded, so that the walk ends.
+func TestExplore(t *testing.T) {
+	img := func(u string) *Image { return &Image{URL: u} }
+	base := Wants{Generation: 1, Address: "redfish://x", SecretName: "s", SecretVersion: "v1", Online: true}
+	for name, toggles := range map[string][]func(*Wants){
+		"images": {
+			func(w *Wants) { w.Online = !w.Online },
+			func(w *Wants) { w.Image = nil },
+			func(w *Wants) { w.Image = img("a") },
+			func(w *Wants) { w.Image = img("b") },
+			func(w *Wants) { w.CleaningDisabled = !w.CleaningDisabled },
+		},
+		"hands off": {
+			func(w *Wants) { w.ExternallyProvisioned = !w.ExternallyProvisioned },
+			func(w *Wants) { w.Paused = !w.Paused },
+			func(w *Wants) { w.Detach = &Detach{} },
+			func(w *Wants) { w.Detach = &Detach{Force: true, DelayDelete: true} },
+			func(w *Wants) { w.Detach = nil },
+			func(w *Wants) { w.Image = img("a") },
+		},
+		"credentials": {
+			func(w *Wants) {
+				w.SecretVersion, w.SecretProblem = "", &Problem{Code: "bmc-secret-missing", Class: Wait}
+			},
+			func(w *Wants) { w.SecretVersion, w.SecretProblem = "v2", nil },
+			func(w *Wants) { w.Address, w.SecretName = "", "" },
+			func(w *Wants) { w.Address, w.SecretName = "redfish://y", "s" },
+			func(w *Wants) { w.InspectAgain = true },
+		},
+		"power": {
+			func(w *Wants) { w.Reboot.Once = true },
+			func(w *Wants) { w.Reboot.Hold = !w.Reboot.Hold },
+			func(w *Wants) { w.DisablePowerOff = !w.DisablePowerOff },
+			func(w *Wants) { w.Online = !w.Online },
+			func(w *Wants) { w.ExternallyProvisioned = !w.ExternallyProvisioned },
+		},
+	} {
+		toggles = append(toggles, func(w *Wants) { w.Deleting = true })
+		t.Run(name, func(t *testing.T) {
+			e := explorer{t: t, m: Defaults(), toggles: toggles, seen: map[string]string{}, reached: map[State]int{}}
+			e.walk(base)
+			t.Logf("%d states", len(e.seen))
+			for _, s := range []State{Registering, Inspecting, Preparing, Available, Deleting} {
+				if e.reached[s] == 0 {
+					t.Errorf("the walk never reached %q", s)
+				}
+			}
+		})
+	}
+}
+
+const maxStates = 400_000
+
+type explorer struct {
+	t       *testing.T
+	m       Machine
+	toggles []func(*Wants)
+	seen    map[string]string // folded state → how it was reached
+	reached map[State]int
+}
+
+type node struct {
+	h    Host
+	path string
+}
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (e *explorer) walk(w Wants) {
+	h, as := e.m.Step(Host{Key: "a/b"}, epoch, Observe{Wants: w})
+	queue := []node{{h, "start"}}
+	e.check(Host{}, h, as, "start")
+	e.seen[fold(h)] = ""
+	for len(queue) > 0 && !e.t.Failed() {
+		n := queue[0]
+		queue = queue[1:]
+		e.reached[n.h.State]++
+		for _, c := range e.moves(n.h) {
+			h, as := e.m.Step(c.from, epoch.Add(c.wait), c.event)
+			path := n.path + " → " + c.name
+			e.check(c.from, h, as, path)
+			k := fold(h)
+			if _, ok := e.seen[k]; ok {
+				continue
+			}
+			if len(e.seen) > maxStates {
+				e.t.Fatalf("more than %d states", maxStates)
+			}
+			e.seen[k] = path
+			queue = append(queue, node{h, path})
+		}
+	}
+}
+
+type move struct {
+	name  string
+	from  Host
+	wait  time.Duration
+	event Event
+}
+
+// moves lists what may happen to a host.
+func (e *explorer) moves(h Host) []move {
+	var ms []move
+	add := func(name string, ev Event) { ms = append(ms, move{name, h, 0, ev}) }
+	for i, f := range e.toggles {
+		w := h.Wants
+		f(&w)
+		w.Generation++
+		add(fmt.Sprintf("wish%d", i), Observe{Wants: w})
+	}
+	if h.Op != nil && h.Op.Entered {
+		o := Outcome{Seq: h.Seq, Power: h.Power}
+		switch h.Op.Phase {
+		case PhaseOff, PhaseStop, PhaseForceOff, PhaseSoftOff:
+			o.Power = PowerOff
+		case PhaseStart, PhaseRun, PhaseVerify:
+			o.Power = PowerOn
+		case PhaseOrder:
+			o.BootID = "boot"
+		}
+		if h.Op.Phase != PhaseHello {
+			add("done", o)
+			add("fail", Outcome{Seq: h.Seq, Problem: &Problem{Code: "x", Class: Retry}})
+			add("fail-wait", Outcome{Seq: h.Seq, Problem: &Problem{Code: "y", Class: Wait}})
+		}
+	}
+	if h.Boot != nil {
+		if !h.Boot.Redeemed {
+			add("hello", Hello{BootID: h.Boot.ID})
+		}
+		add("lost", AgentLost{BootID: h.Boot.ID})
+	}
+	add("power-off", PowerRead{Power: PowerOff})
+	add("silent", BMCSilent{})
+	ms = append(ms, move{"late", h, 1000 * time.Hour, Tick{}})
+	ms = append(ms, move{"restart", h.Resume(), 0, Tick{}})
+	return ms
+}
+
+// fold maps hosts that behave alike to one string.
+func fold(h Host) string {
+	p, op, b := "", "", ""
+	if h.Problem != nil {
+		p = fmt.Sprint(h.Problem.Code, h.Problem.Type, h.Problem.Class, h.Problem.Generation == h.Wants.Generation)
+	}
+	if h.Op != nil {
+		op = fmt.Sprint(h.Op.Kind, h.Op.Phase, h.Op.Entered, h.Op.StepID != "", h.Op.Hard)
+	}
+	if h.Boot != nil {
+		b = fmt.Sprint(h.Boot.Redeemed, h.InventoryBoot == h.Boot.ID)
+	}
+	w := h.Wants
+	w.Generation = 0
+	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
+		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
+		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
+		w.InspectionDisabled, w.CleaningDisabled, w.Deleting)
+}
+
+func url(i *Image) string {
+	if i == nil {
+		return "-"
+	}
+	return i.URL
+}
+
+// check holds the promises of one step.
+func (e *explorer) check(before, h Host, as []Action, path string) {
+	fail := func(format string, a ...any) {
+		e.t.Errorf("%s\n%s: state %q op %+v problem %+v\nactions %+v", path, fmt.Sprintf(format, a...), h.State, h.Op, h.Problem, as)
+	}
+	awaited := 0
+	for _, a := range as {
+		if a.Seq == h.Seq {
+			awaited++
+		}
+		write, clean := a.Verb == RunStep && a.Step == PhaseWrite, a.Verb == RunStep && a.Step == PhaseClean
+		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower
+		switch {
+		case touches && (h.Wants.Paused || h.Detached):
+			fail("%s for a host that is paused or detached", a.Verb)
+		case write && (h.State != Provisioning || h.Wants.Image == nil || h.LastTried.URL != h.Wants.Image.URL || h.Wants.Deleting):
+			fail("a write that what is declared does not ask for")
+		case write && !h.Dirty:
+			fail("a write that leaves the host clean")
+		case clean && (h.Wants.CleaningDisabled || h.State != Preparing && h.State != Deprovisioning):
+			fail("an erase that what is declared does not ask for")
+		case a.Verb == RunStep && !h.Agent():
+			fail("a step without an agent")
+		case h.State == ExternallyProvisioned && (a.Verb == SetBoot || a.Verb == OrderBoot || a.Verb == RunStep):
+			fail("%s for an externally provisioned host", a.Verb)
+		case a.Verb == SetPower && a.Power != ChangeOn && a.Power != ChangeReset && h.Wants.DisablePowerOff && h.Op != nil && h.Op.Kind == OpPowerOff:
+			fail("power off though disablePowerOff is set")
+		case a.Verb == Release && !h.Wants.Deleting:
+			fail("released though not deleted")
+		}
+	}
+	if awaited > 1 {
+		fail("%d actions are awaited at once", awaited)
+	}
+	if h.State == Available && before.State != Available && h.Dirty && !h.Wants.CleaningDisabled && !h.Detached && before.State == Deprovisioning {
+		fail("handed out though an erase is due")
+	}
+	if h.Op != nil && h.Op.Entered && h.Op.Deadline.IsZero() {
+		fail("a phase without an end")
+	}
+	atRest := h.Op == nil && h.Problem == nil
+	if !atRest && h.Waits() == "" && !h.Gone {
+		fail("it does not say what it waits for")
+	}
+	settled := h.Gone || h.Wants.Paused || h.Detached || h.State == Unmanaged || h.State == Available ||
+		h.State == Provisioned || h.State == ExternallyProvisioned
+	if atRest && !settled {
+		fail("stuck: nothing is done and nothing is awaited")
+	}
+	if h.Wants.Deleting && settled && !h.Gone && !h.Wants.Paused && (h.Wants.Detach == nil || !h.Wants.Detach.DelayDelete) {
+		fail("stuck in deletion")
+	}
+	if strings.Contains(h.Waits(), "\n") {
+		fail("waits on more than a line")
+	}
+}

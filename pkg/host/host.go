@@ -1,0 +1,227 @@
+package host
+
+import "time"
+
+// State is a host's provisioning state, as Metal3 writes it into
+// status.provisioning.state.
+type State string
+
+// The states.
+const (
+	None                    State = ""
+	Unmanaged               State = "unmanaged"
+	Registering             State = "registering"
+	Inspecting              State = "inspecting"
+	Preparing               State = "preparing"
+	Available               State = "available"
+	Provisioning            State = "provisioning"
+	Provisioned             State = "provisioned"
+	ExternallyProvisioned   State = "externally provisioned"
+	Deprovisioning          State = "deprovisioning"
+	PoweringOffBeforeDelete State = "powering off before delete"
+	Deleting                State = "deleting"
+)
+
+// Power is the last power state read from the BMC.
+type Power string
+
+// Power states.
+const (
+	PowerUnknown Power = ""
+	PowerOn      Power = "on"
+	PowerOff     Power = "off"
+)
+
+// Image is what a person wants on a host's disk.
+type Image struct {
+	URL          string
+	Checksum     string
+	ChecksumType string
+	Format       string
+}
+
+// Detach is the annotation that takes a host out of our hands.
+type Detach struct {
+	DelayDelete bool // a deletion waits until the annotation is gone
+	Force       bool // in any state
+}
+
+// Reboot sums up the reboot annotations.
+type Reboot struct {
+	Once bool // reboot.metal3.io: off, then on again; removed when seen off
+	Hold bool // reboot.metal3.io/KEY: off until it is removed
+	Hard bool // do not ask the operating system
+}
+
+// Wants is what is declared: spec, annotations and the Secret's version. It is
+// replaced as a whole by an Observe event.
+type Wants struct {
+	Generation            int64  // metadata.generation
+	Address               string // spec.bmc.address
+	SecretName            string // spec.bmc.credentialsName
+	SecretVersion         string // of usable credentials; empty: see SecretProblem
+	SecretProblem         *Problem
+	Online                bool
+	DisablePowerOff       bool
+	Image                 *Image
+	ExternallyProvisioned bool
+	Paused                bool
+	Detach                *Detach
+	Reboot                Reboot
+	InspectAgain          bool // inspect.metal3.io annotation
+	InspectionDisabled    bool
+	CleaningDisabled      bool
+	Legacy                bool // spec.bootMode: legacy
+	Deleting              bool
+}
+
+// Managed reports whether the host names a BMC.
+func (w Wants) Managed() bool { return w.Address != "" || w.SecretName != "" }
+
+// Boot is one start of the machine into the agent that we ordered.
+type Boot struct {
+	ID       string
+	Ordered  time.Time
+	Redeemed bool // an agent called home with it
+	Seen     Seen // how far it got; kept in memory only
+}
+
+// Seen is how far a boot got, gathered by the boot servers. Its fields are
+// evidence for a person; none of them moves the life cycle.
+type Seen struct {
+	DHCP, Loader, Script, Kernel, Initrd bool
+	OtherServer                          string // address of another DHCP server that answered
+	WrongArch                            string // client architecture that has no loader
+}
+
+// Op is what is being done to a host.
+type Op struct {
+	Kind     OpKind
+	Phase    Phase
+	Entered  bool // the phase's action was handed out by this process
+	Started  time.Time
+	Since    time.Time // start of the phase
+	Deadline time.Time // of the phase; zero: none
+	StepID   string    // of the agent step that the phase runs
+	Hard     bool      // power: do not ask the operating system
+}
+
+// Host is all that the life cycle knows of one host.
+type Host struct {
+	Key   string // namespace/name; spreads retries, nothing else
+	Wants Wants
+
+	State      State
+	StateSince time.Time
+	Seq        int64 // grows with every action, so that late outcomes are told apart
+	Op         *Op
+	Problem    *Problem
+	ErrorCount int
+	Power      Power
+	Good       string // version of the credentials that last worked
+	GoodAt     string // address they worked at
+
+	Boot          *Boot
+	InventoryBoot string // boot whose inventory is known
+	Provisioned   *Image // what is on the disk
+	LastTried     *Image
+	FailCount     int
+	Dirty         bool // a write was handed out since the disks were last cleaned
+	Detached      bool
+	Gone          bool // released: the finalizer may go
+}
+
+// Agent reports whether an agent of ours is believed to run in the machine.
+func (h Host) Agent() bool { return h.Boot != nil && h.Boot.Redeemed }
+
+// OpKind names an operation.
+type OpKind string
+
+// The operations.
+const (
+	OpVerify      OpKind = "verify"
+	OpInspect     OpKind = "inspect"
+	OpPrepare     OpKind = "prepare"
+	OpProvision   OpKind = "provision"
+	OpDeprovision OpKind = "deprovision"
+	OpPowerOn     OpKind = "power-on"
+	OpPowerOff    OpKind = "power-off"
+	OpReset       OpKind = "reset"
+)
+
+// Phase is one part of an operation: one action and the wait for its outcome.
+type Phase string
+
+// The phases.
+const (
+	PhaseVerify   Phase = "verify"       // log in to the BMC, read who the machine is
+	PhaseImage    Phase = "image"        // fetch, verify and cut the image on the server
+	PhaseOff      Phase = "off"          // hard power off before a boot
+	PhaseNetBoot  Phase = "boot-network" // next start from the network
+	PhaseOrder    Phase = "order"        // make and record a boot id
+	PhaseStart    Phase = "start"        // power on
+	PhaseHello    Phase = "hello"        // wait for the agent to call home
+	PhaseInspect  Phase = "inspect"      // agent: inventory
+	PhaseDisk     Phase = "disk"         // choose the disk by the root device hints
+	PhaseClean    Phase = "clean"        // agent: metadata erase
+	PhaseWrite    Phase = "write"        // agent: image and config drive
+	PhaseStop     Phase = "stop"         // hard power off of the agent
+	PhaseDiskBoot Phase = "boot-disk"    // later starts from the disk
+	PhaseRun      Phase = "run"          // power on into the disk
+	PhaseSoftOff  Phase = "soft-off"     // ask the operating system to stop
+	PhaseForceOff Phase = "force-off"    // power off
+	PhaseReset    Phase = "reset"        // restart without powering off
+)
+
+// phases lists each operation's phases in order. Those that a host does not need
+// are passed over by Host.skips.
+var phases = map[OpKind][]Phase{
+	OpVerify:      {PhaseVerify},
+	OpInspect:     {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
+	OpPrepare:     {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
+	OpProvision:   {PhaseImage, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseDisk, PhaseWrite, PhaseStop, PhaseDiskBoot, PhaseRun},
+	OpDeprovision: {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
+	OpPowerOn:     {PhaseStart},
+	OpPowerOff:    {PhaseSoftOff, PhaseForceOff},
+	OpReset:       {PhaseReset},
+}
+
+// skips reports whether the operation can do without a phase as things stand.
+func (h *Host) skips(kind OpKind, p Phase) bool {
+	erases := kind == OpPrepare || kind == OpDeprovision
+	if erases && !h.cleans(kind) && p != PhaseStop {
+		return true
+	}
+	switch p {
+	case PhaseOff, PhaseNetBoot, PhaseOrder, PhaseHello:
+		return h.Agent()
+	case PhaseStart:
+		return h.Agent() && kind != OpPowerOn
+	case PhaseInspect:
+		return kind != OpInspect && h.Agent() && h.InventoryBoot == h.Boot.ID
+	case PhaseStop:
+		if !erases {
+			return false
+		}
+		// An available host that should be on keeps its agent: the next
+		// operation then needs no boot. What runs in a machine where we neither
+		// booted the agent nor wrote a disk is not ours to switch off.
+		keep := h.Wants.Online && !h.Wants.Deleting && h.Agent()
+		ours := h.Agent() || h.Dirty || h.Provisioned != nil
+		return keep || !ours || h.Power == PowerOff || h.Wants.DisablePowerOff
+	case PhaseRun:
+		return !h.Wants.Online
+	case PhaseSoftOff:
+		return h.Op != nil && h.Op.Hard
+	}
+	return false
+}
+
+// cleans reports whether an operation erases disks: only while the declared
+// state asks for it, and after a provisioning only if something was written.
+func (h *Host) cleans(kind OpKind) bool {
+	if h.Wants.CleaningDisabled {
+		return false
+	}
+	return kind == OpPrepare || h.Dirty || h.Provisioned != nil
+}

@@ -1,0 +1,192 @@
+package host
+
+import "fmt"
+
+// outcome ends the phase under way, well or not.
+func (s *stepper) outcome(e Outcome) {
+	h := &s.h
+	if h.Op == nil || !h.Op.Entered || e.Seq != h.Seq {
+		return
+	}
+	if e.Power != PowerUnknown {
+		h.Power = e.Power
+	}
+	if e.Problem != nil {
+		s.failed(*e.Problem)
+		return
+	}
+	switch p := h.Op.Phase; p {
+	case PhaseVerify:
+		h.Good, h.GoodAt = h.Wants.SecretVersion, h.Wants.Address
+	case PhaseOff, PhaseStop, PhaseForceOff, PhaseSoftOff:
+		if h.Power == PowerOff {
+			s.endAgent()
+		}
+		if p == PhaseSoftOff && h.Power == PowerOff {
+			s.finish(PhaseSoftOff)
+			s.finish(PhaseForceOff)
+			return
+		}
+	case PhaseOrder:
+		s.endAgent()
+		h.Boot = &Boot{ID: e.BootID, Ordered: s.now}
+	case PhaseInspect:
+		h.InventoryBoot = h.Boot.ID
+	case PhaseClean:
+		h.Dirty = false
+	case PhaseReset:
+		s.endAgent()
+		s.unannotate(AnnotationReboot)
+	}
+	s.finish(h.Op.Phase)
+}
+
+// done follows an operation that reached its end.
+func (s *stepper) done(kind OpKind) {
+	h := &s.h
+	switch kind {
+	case OpVerify:
+		if h.State == Registering {
+			switch {
+			case h.Wants.ExternallyProvisioned:
+				s.to(ExternallyProvisioned)
+			case h.Wants.InspectionDisabled:
+				s.to(Preparing)
+			default:
+				s.to(Inspecting)
+			}
+		}
+	case OpInspect:
+		s.to(Preparing)
+	case OpPrepare:
+		s.to(Available)
+	case OpProvision:
+		h.Provisioned, h.FailCount = h.LastTried, 0
+		s.to(Provisioned)
+	case OpDeprovision:
+		h.Provisioned, h.Dirty = nil, h.Dirty && h.Wants.CleaningDisabled
+		if h.Wants.Deleting {
+			s.to(PoweringOffBeforeDelete)
+		} else {
+			s.to(Available)
+		}
+	}
+	h.ErrorCount = 0
+}
+
+// failed ends the running operation with a problem.
+func (s *stepper) failed(p Problem) {
+	h, kind := &s.h, s.h.Op.Kind
+	if h.Op.Phase == PhaseSoftOff {
+		// The operating system does not listen, or the BMC cannot ask it.
+		s.next(PhaseSoftOff)
+		return
+	}
+	h.Op = nil
+	s.problem(kind, p)
+}
+
+// problem records why the host stands still and when it goes on.
+func (s *stepper) problem(kind OpKind, p Problem) {
+	h := &s.h
+	h.ErrorCount++
+	p.Attempts = h.ErrorCount
+	if kind == OpProvision {
+		// A failed provisioning is undone in between, which clears ErrorCount.
+		h.FailCount++
+		p.Attempts = h.FailCount
+	}
+	p.Type, p.Since = errorType(kind, h.State), s.now
+	p.Generation, p.Secret = h.Wants.Generation, h.Wants.SecretVersion
+	if p.Class == Retry {
+		p.NextTry = s.now.Add(s.m.backoff(h.Key, p.Attempts))
+	}
+	h.Problem = &p
+}
+
+// powerRead takes in what a poll found. A machine that went off by itself has
+// lost its agent.
+func (s *stepper) powerRead(p Power) {
+	s.h.Power = p
+	if p == PowerOff && s.h.Agent() && (s.h.Op == nil || s.h.Op.Phase != PhaseStart) {
+		s.lost()
+	}
+}
+
+// lost follows an agent that is no more.
+func (s *stepper) lost() {
+	h := &s.h
+	id := h.Boot.ID
+	s.endAgent()
+	if h.Op == nil {
+		return
+	}
+	switch h.Op.Phase {
+	case PhaseInspect, PhaseClean, PhaseDisk, PhaseWrite:
+		s.emit(Action{Verb: Cancel})
+		h.Seq++
+		s.failed(Problem{Code: "agent-lost", Class: Retry, Seen: []string{
+			fmt.Sprintf("the agent of boot %s fell silent in phase %s", short(id), h.Op.Phase),
+		}})
+	}
+}
+
+// endAgent forgets the boot, so that no agent is believed until another is
+// ordered.
+func (s *stepper) endAgent() {
+	if s.h.Boot == nil {
+		return
+	}
+	s.emit(Action{Verb: EndAgent, BootID: s.h.Boot.ID})
+	s.h.Boot = nil
+}
+
+// timeout is the problem of a phase that took too long.
+func (s *stepper) timeout() Problem {
+	h, op := &s.h, s.h.Op
+	after := s.now.Sub(op.Since).Round(1e9)
+	switch op.Phase {
+	case PhaseHello:
+		return bootProblem(h.Boot.Seen, s.now.Sub(h.Boot.Ordered).Round(1e9).String())
+	case PhaseInspect:
+		return Problem{Code: "inspect-failed", Class: Retry, Seen: []string{fmt.Sprintf("no inventory after %s", after)}}
+	case PhaseClean:
+		return Problem{Code: "clean-failed", Class: Retry, Seen: []string{fmt.Sprintf("not finished after %s", after)}}
+	case PhaseWrite:
+		return Problem{Code: "image-write-slow", Class: Retry, Seen: []string{fmt.Sprintf("not finished after %s", after)}}
+	case PhaseImage:
+		return Problem{Code: "image-unreachable", Class: Retry, Seen: []string{fmt.Sprintf("not fetched after %s", after)}}
+	}
+	return Problem{Code: "bmc-slow", Class: Retry, Seen: []string{fmt.Sprintf("%s not done after %s", op.Phase, after)}}
+}
+
+// bootProblem names the first thing that a boot lacked.
+func bootProblem(seen Seen, after string) Problem {
+	p := Problem{Class: Retry, Seen: []string{"no call from the agent " + after + " after the boot was ordered"}}
+	switch {
+	case seen.OtherServer != "" && !seen.Script:
+		p.Code = "boot-other-dhcp"
+		p.Facts = map[string]string{"server": seen.OtherServer}
+		p.Seen = append(p.Seen, "a DHCP answer from "+seen.OtherServer)
+	case seen.WrongArch != "":
+		p.Code = "boot-wrong-arch"
+		p.Facts = map[string]string{"arch": seen.WrongArch}
+		p.Seen = append(p.Seen, "client architecture "+seen.WrongArch)
+	case seen.Kernel:
+		p.Code = "boot-kernel-no-callhome"
+		p.Seen = append(p.Seen, "the kernel was fetched")
+	case seen.Script:
+		p.Code = "boot-kernel-no-callhome"
+		p.Seen = append(p.Seen, "the boot script was fetched, the kernel was not")
+	case seen.DHCP:
+		p.Code = "boot-tftp-stalled"
+		p.Seen = append(p.Seen, "DHCP was answered, no boot script was asked for")
+	default:
+		p.Code = "boot-no-dhcp"
+		p.Seen = append(p.Seen, "no DHCP packet from its MAC addresses")
+	}
+	return p
+}
+
+// short is enough of an id for a person.
+func short(id string) string { return id[:min(8, len(id))] }

@@ -1,0 +1,71 @@
+package host
+
+import "fmt"
+
+// Waits says, for a person, what the host is waiting for. It is empty only when
+// the host is where it should be.
+func (h Host) Waits() string {
+	w := h.Wants
+	switch {
+	case h.Gone:
+		return ""
+	case w.Paused:
+		return "the annotation baremetalhost.metal3.io/paused to be removed"
+	case h.Detached && w.Deleting:
+		return "the annotation baremetalhost.metal3.io/detached to be removed: it delays the deletion"
+	case h.Detached:
+		return "the annotation baremetalhost.metal3.io/detached to be removed"
+	case h.Problem != nil && h.Problem.NextTry.IsZero():
+		return "a change: " + h.remedyPlace()
+	case h.Problem != nil:
+		return "the next try"
+	case h.Op != nil:
+		return h.Op.waits()
+	case h.State == Unmanaged:
+		return "spec.bmc.address and spec.bmc.credentialsName to be set"
+	case h.State == Available && w.Image != nil && !w.Online:
+		return "spec.online to be true: an image is set"
+	case h.State == Available && w.Image == nil:
+		return "spec.image to be set"
+	}
+	return ""
+}
+
+func (h Host) remedyPlace() string {
+	if h.Problem.Type == RegistrationError || h.Problem.Type == ProvisionedRegistrationErr {
+		return fmt.Sprintf("the Secret %s or spec.bmc", h.Wants.SecretName)
+	}
+	return "spec"
+}
+
+func (op Op) waits() string {
+	switch op.Phase {
+	case PhaseVerify:
+		return "the BMC to answer"
+	case PhaseImage:
+		return "the image to be fetched and verified"
+	case PhaseOff, PhaseStop, PhaseForceOff:
+		return "the machine to be off"
+	case PhaseSoftOff:
+		return "the operating system to power off"
+	case PhaseStart, PhaseRun:
+		return "the machine to be on"
+	case PhaseReset:
+		return "the machine to restart"
+	case PhaseNetBoot, PhaseDiskBoot:
+		return "the BMC to take the boot device"
+	case PhaseOrder:
+		return "the boot to be recorded"
+	case PhaseHello:
+		return "the agent to call home"
+	case PhaseInspect:
+		return "the agent's inventory"
+	case PhaseDisk:
+		return "the disk to be chosen"
+	case PhaseClean:
+		return "the agent to erase the disks' metadata"
+	case PhaseWrite:
+		return "the agent to write the image"
+	}
+	return string(op.Phase)
+}
