@@ -1,0 +1,67 @@
+package auth
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	authn "k8s.io/api/authentication/v1"
+	authz "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// ErrUnauthenticated says that a request shows no credential that counts.
+var ErrUnauthenticated = errors.New("no credential that the Kubernetes API knows: use a kubeconfig of this cluster")
+
+// Kube lets in who the Kubernetes API would let in.
+type Kube struct {
+	Client client.Client
+	// ClientCA verifies client certificates as the API server does; nil where
+	// that authority is not known (a foreign cluster), which leaves tokens.
+	ClientCA *x509.Certificate
+}
+
+// Allow answers nil if the request's user may do verb on the resource of
+// ingot.dev. The check is a SubjectAccessReview: RBAC decides, in one place.
+func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource string) error {
+	user, groups, err := k.user(ctx, r)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(groups, "system:masters") {
+		return nil
+	}
+	sar := &authz.SubjectAccessReview{Spec: authz.SubjectAccessReviewSpec{
+		User: user, Groups: groups,
+		ResourceAttributes: &authz.ResourceAttributes{Group: "ingot.dev", Resource: resource, Verb: verb},
+	}}
+	if err := k.Client.Create(ctx, sar); err != nil {
+		return fmt.Errorf("asking whether %q may %s %s: %w", user, verb, resource, err)
+	}
+	if !sar.Status.Allowed {
+		return fmt.Errorf("user %q may not %s %s.ingot.dev: ask for a role that allows it", user, verb, resource)
+	}
+	return nil
+}
+
+func (k Kube) user(ctx context.Context, r *http.Request) (string, []string, error) {
+	if leaf, root, ok := verified(r.TLS); ok && k.ClientCA != nil && root.Equal(k.ClientCA) {
+		return leaf.Subject.CommonName, leaf.Subject.Organization, nil
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok || token == "" {
+		return "", nil, ErrUnauthenticated
+	}
+	tr := &authn.TokenReview{Spec: authn.TokenReviewSpec{Token: token}}
+	if err := k.Client.Create(ctx, tr); err != nil {
+		return "", nil, fmt.Errorf("asking the Kubernetes API about a token: %w", err)
+	}
+	if !tr.Status.Authenticated {
+		return "", nil, ErrUnauthenticated
+	}
+	return tr.Status.User.Username, tr.Status.User.Groups, nil
+}
