@@ -1,0 +1,59 @@
+package open
+
+import (
+	"context"
+	"crypto/x509"
+	"log/slog"
+
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/ipmi"
+	"github.com/ingot-metal/ingot/pkg/bmc/redfish"
+)
+
+// Options of a way to a BMC. They are comparable: two ways with equal address,
+// credentials and Options are one.
+type Options struct {
+	// Insecure accepts any TLS certificate.
+	Insecure bool
+	// RootCAs replaces the system's certificate authorities.
+	RootCAs *x509.CertPool
+	// PinSPKI, if not empty, is the raw SHA-256 of the BMC's public key.
+	PinSPKI string
+	// Log may be nil.
+	Log *slog.Logger
+}
+
+// Open opens the machine at a BMC address of a BareMetalHost, with the driver
+// that the scheme asks for.
+func Open(ctx context.Context, address string, creds bmc.Credentials, o Options) (bmc.Conn, error) {
+	addr, err := bmc.ParseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	return dial(ctx, addr, creds, o, nil)
+}
+
+// dial opens addr. If sibling is another machine behind the same BMC, its
+// session is shared.
+func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, sibling bmc.Conn) (bmc.Conn, error) {
+	var conn bmc.Conn
+	var err error
+	if addr.Protocol == bmc.ProtocolIPMI {
+		conn, err = typed(ipmi.Open(ctx, addr, creds, ipmi.Options{Log: o.Log}))
+	} else if s, ok := sibling.(*redfish.System); ok {
+		conn, err = typed(s.Endpoint().System(ctx, addr.System))
+	} else {
+		conn, err = typed(redfish.Open(ctx, addr, creds, redfish.Options{
+			Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), Log: o.Log,
+		}))
+	}
+	return conn, err
+}
+
+// typed keeps a nil driver from becoming a Conn that is not nil.
+func typed[C bmc.Conn](c C, err error) (bmc.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}

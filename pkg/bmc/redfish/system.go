@@ -1,0 +1,327 @@
+package redfish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/ingot-metal/ingot/pkg/bmc"
+)
+
+const rootURI = "/redfish/v1/"
+
+// System is one machine behind an Endpoint. It is safe for concurrent use.
+type System struct {
+	e   *Endpoint
+	uri string
+
+	mu     sync.Mutex
+	resets []string // reset types of the ActionInfo, read once
+	closed bool
+}
+
+var (
+	_ bmc.Conn    = (*System)(nil)
+	_ bmc.Power   = (*System)(nil)
+	_ bmc.Boot    = (*System)(nil)
+	_ bmc.Details = (*System)(nil)
+)
+
+// Open logs in at addr and finds its machine. When it returns an error, nothing
+// is left open.
+func Open(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options) (*System, error) {
+	return NewEndpoint(addr, creds, o).System(ctx, addr.System)
+}
+
+// System finds a machine behind the BMC: the one at path, or, if path is empty,
+// the only one. It logs in, so that wrong credentials show. The Endpoint's
+// session ends when the last of its Systems is closed, or when none could be
+// opened.
+func (e *Endpoint) System(ctx context.Context, path string) (*System, error) {
+	e.mu.Lock()
+	e.refs++
+	e.mu.Unlock()
+	s := &System{e: e, uri: path}
+	err := e.present(ctx)
+	if err == nil && path == "" {
+		s.uri, err = e.onlySystem(ctx)
+	}
+	if err != nil {
+		_ = e.release(ctx) // the first error says more
+		return nil, err
+	}
+	return s, nil
+}
+
+// present makes sure that the BMC is there and takes the credentials.
+func (e *Endpoint) present(ctx context.Context) error {
+	if _, err := e.serviceRoot(ctx); err != nil {
+		return err
+	}
+	if e.creds.Username == "" {
+		return nil
+	}
+	_, err := e.authenticate(ctx, identity{})
+	return err
+}
+
+func (e *Endpoint) release(ctx context.Context) error {
+	e.mu.Lock()
+	e.refs--
+	last := e.refs == 0
+	e.mu.Unlock()
+	if last {
+		return e.close(ctx)
+	}
+	return nil
+}
+
+// Endpoint is the BMC of this machine, through which its siblings are found.
+func (s *System) Endpoint() *Endpoint { return s.e }
+
+// Close ends the session, if this was the last System of its Endpoint.
+func (s *System) Close(ctx context.Context) error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	return s.e.release(ctx)
+}
+
+// serviceRoot is read once, without credentials (DSP0266 §13.3.1 opens it to
+// all): it tells a BMC without Redfish before a password is sent.
+func (e *Endpoint) serviceRoot(ctx context.Context) (*serviceRoot, error) {
+	const op = "read Redfish service root"
+	e.mu.Lock()
+	root := e.root
+	e.mu.Unlock()
+	if root != nil {
+		return root, nil
+	}
+	a, err := e.do(ctx, call{op: op, method: "GET", uri: rootURI, anon: true})
+	if err != nil {
+		var be *bmc.Error
+		switch {
+		case !errors.As(err, &be):
+		case be.Class == bmc.Unsupported:
+			be.Detail += ": there is no Redfish service"
+		case be.Class == bmc.BadRequest:
+			// What a web server says to plain HTTP on its TLS port.
+			be.Class = bmc.Protocol
+			be.Detail += ": no Redfish service, or one that wants TLS (write +https in the address)"
+		}
+		return nil, err
+	}
+	root = &serviceRoot{}
+	if err := decode(op, a.body, root); err != nil {
+		return nil, err
+	}
+	if root.Systems == "" && root.Version == "" {
+		return nil, &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the answer is no Redfish service root"}
+	}
+	e.mu.Lock()
+	e.root = root
+	e.mu.Unlock()
+	return root, nil
+}
+
+// systems lists the URIs of the machines behind the BMC.
+func (e *Endpoint) systems(ctx context.Context) ([]string, error) {
+	const op = "list systems"
+	root, err := e.serviceRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	uri := string(root.Systems)
+	if uri == "" {
+		uri = rootURI + "Systems"
+	}
+	var all collection
+	if _, err := e.get(ctx, op, uri, &all); err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, m := range all.Members {
+		if m != "" {
+			out = append(out, string(m))
+		}
+	}
+	return out, nil
+}
+
+// onlySystem picks the machine when the address names none. NVIDIA's boards show
+// their GPU baseboard as a further system, HGX_*, which is no host.
+func (e *Endpoint) onlySystem(ctx context.Context) (string, error) {
+	all, err := e.systems(ctx)
+	if err != nil {
+		return "", err
+	}
+	var hosts []string
+	for _, uri := range all {
+		if !strings.HasPrefix(path.Base(strings.TrimRight(uri, "/")), "HGX_") {
+			hosts = append(hosts, uri)
+		}
+	}
+	switch len(hosts) {
+	case 1:
+		return hosts[0], nil
+	case 0:
+		return "", &bmc.Error{Class: bmc.Unsupported, Op: "find the system", Detail: "the BMC lists no system"}
+	}
+	return "", &bmc.Error{
+		Class: bmc.BadRequest, Code: bmc.CodeManySystems, Op: "find the system",
+		Detail: "there are several, and the address names none: " + some(hosts),
+	}
+}
+
+// some lists the first of names, bounded for a line of text.
+func some(names []string) string {
+	const most = 16
+	s := clip(strings.Join(names[:min(len(names), most)], ", "))
+	if len(names) > most {
+		s += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return s
+}
+
+// read gets the machine's resource.
+func (s *System) read(ctx context.Context, op string) (*computerSystem, *answer, error) {
+	var cs computerSystem
+	a, err := s.e.get(ctx, op, s.uri, &cs)
+	var be *bmc.Error
+	if errors.As(err, &be) && be.Class == bmc.Unsupported {
+		return nil, nil, s.missing(ctx, be)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if cs.ID == "" && cs.Power == "" && cs.UUID == "" {
+		return nil, nil, &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the answer is no ComputerSystem: " + clip(s.uri)}
+	}
+	return &cs, a, nil
+}
+
+// missing explains a system that is not there by those that are.
+func (s *System) missing(ctx context.Context, be *bmc.Error) error {
+	be.Class, be.Code = bmc.BadRequest, bmc.CodeAddressSyntax
+	be.Detail = fmt.Sprintf("the BMC has no system at %s", clip(s.uri))
+	if all, err := s.e.systems(ctx); err == nil {
+		be.Detail += "; it has " + some(all)
+	}
+	return be
+}
+
+// Identify reads the machine's resource: one request.
+func (s *System) Identify(ctx context.Context) (bmc.Identity, error) {
+	cs, _, err := s.read(ctx, "identify the machine")
+	if err != nil {
+		return bmc.Identity{}, err
+	}
+	id := bmc.Identity{
+		Protocol:     bmc.ProtocolRedfish,
+		Manufacturer: clean(cs.Manufacturer),
+		Model:        clean(cs.Model),
+		Serial:       clean(cs.Serial),
+		SystemUUID:   strings.ToLower(clean(cs.UUID)),
+		SystemID:     s.uri,
+	}
+	// Dell's service tag, which the machine's SMBIOS calls its serial number, is
+	// the SKU here; SerialNumber is the main board's (Launchpad 2146585).
+	if sku := clean(cs.SKU); sku != "" && strings.HasPrefix(id.Manufacturer, "Dell") {
+		id.Serial = sku
+	}
+	return id, nil
+}
+
+func clean(t text) string { return strings.TrimSpace(clip(string(t))) }
+
+// Details reads the manager's firmware version and the MAC addresses of the
+// machine's network interfaces.
+func (s *System) Details(ctx context.Context, id bmc.Identity) (bmc.Identity, error) {
+	const op = "read details"
+	cs, _, err := s.read(ctx, op)
+	if err != nil {
+		return id, err
+	}
+	if len(cs.Links.ManagedBy) > 0 {
+		var manager struct {
+			Version text `json:"FirmwareVersion"`
+		}
+		if _, err := s.e.get(ctx, op, string(cs.Links.ManagedBy[0]), &manager); err != nil && !unsupported(err) {
+			return id, err
+		}
+		id.BMCVersion = clean(manager.Version)
+	}
+	if cs.Interfaces == "" {
+		return id, nil
+	}
+	id.MACs, err = s.macs(ctx, string(cs.Interfaces))
+	if unsupported(err) {
+		err = nil
+	}
+	return id, err
+}
+
+func unsupported(err error) bool { return err != nil && bmc.ClassOf(err) == bmc.Unsupported }
+
+// maxInterfaces bounds the walk of one machine's network interfaces.
+const maxInterfaces = 64
+
+// ethernet is DSP0268 EthernetInterface, as far as it is used.
+type ethernet struct {
+	ID        text `json:"@odata.id"`
+	MAC       text `json:"MACAddress"`
+	Permanent text `json:"PermanentMACAddress"`
+}
+
+// macs reads the interfaces in one request where the BMC offers to expand a
+// collection (DSP0266 §7.3), else one by one.
+func (s *System) macs(ctx context.Context, uri string) ([]net.HardwareAddr, error) {
+	const op = "read network interfaces"
+	root, err := s.e.serviceRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all struct {
+		Members list[ethernet] `json:"Members"`
+	}
+	query := ""
+	if root.Features.Expand.NoLinks {
+		query = "?$expand=.($levels=1)"
+	}
+	_, err = s.e.get(ctx, op, uri+query, &all)
+	if err != nil && query != "" && bmc.ClassOf(err) != bmc.Unreachable {
+		_, err = s.e.get(ctx, op, uri, &all) // offered, but not kept
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []net.HardwareAddr
+	seen := map[string]bool{}
+	for _, m := range all.Members[:min(len(all.Members), maxInterfaces)] {
+		if m.MAC == "" && m.Permanent == "" && m.ID != "" {
+			if _, err := s.e.get(ctx, op, string(m.ID), &m); err != nil && !unsupported(err) {
+				return out, err
+			}
+		}
+		for _, v := range []text{m.Permanent, m.MAC} {
+			mac, err := net.ParseMAC(strings.TrimSpace(string(v)))
+			if err != nil || len(mac) != 6 || mac.String() == "00:00:00:00:00:00" {
+				continue // absent, InfiniBand, or an empty port
+			}
+			if !seen[mac.String()] {
+				seen[mac.String()] = true
+				out = append(out, mac)
+			}
+			break
+		}
+	}
+	return out, nil
+}
