@@ -1,0 +1,306 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// HostRecord is what ingot remembers of one BareMetalHost beyond Metal3's own
+// fields. Its spec survives a move between clusters and a lost status; its
+// status is the record of the operation that is going on.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=hostrecords,singular=hostrecord,shortName=hr,categories=ingot
+// +kubebuilder:metadata:labels={"clusterctl.cluster.x-k8s.io=","clusterctl.cluster.x-k8s.io/move="}
+// +kubebuilder:printcolumn:name="Operation",type=string,JSONPath=`.status.operation.kind`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.operation.phase`
+// +kubebuilder:printcolumn:name="Problem",type=string,JSONPath=`.status.problem.code`
+// +kubebuilder:printcolumn:name="Next try",type=string,JSONPath=`.status.problem.nextTry`
+// +kubebuilder:printcolumn:name="Waits for",type=string,JSONPath=`.status.waitsFor`,priority=1
+// +kubebuilder:printcolumn:name="Hold",type=string,JSONPath=`.spec.hold`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type HostRecord struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +optional
+	Spec HostRecordSpec `json:"spec,omitzero"`
+	// +optional
+	Status HostRecordStatus `json:"status,omitzero"`
+}
+
+// HostRecordList is a list of HostRecords.
+//
+// +kubebuilder:object:root=true
+type HostRecordList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []HostRecord `json:"items"`
+}
+
+// HostRecordSpec survives a move and a lost status.
+type HostRecordSpec struct {
+	// ID is the node UUID at the REST door and status.provisioning.ID of the
+	// BareMetalHost. It is chosen once and never changes.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="the id of a host is chosen once and never changes"
+	ID string `json:"id,omitempty"`
+
+	// IronicName is the node's name as the REST client wrote it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	IronicName string `json:"ironicName,omitempty"`
+
+	// Hold names the Ironic state in which a host born at the REST door rests
+	// until it is told to go on; empty: it goes on by itself.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hold string `json:"hold,omitempty"`
+
+	// LastProvisioned is the image that was last written in full.
+	//
+	// +optional
+	LastProvisioned *ProvisionedImage `json:"lastProvisioned,omitempty"`
+}
+
+// ProvisionedImage is an image as it was asked for when it was written.
+type ProvisionedImage struct {
+	// +optional
+	URL string `json:"url,omitempty"`
+	// +optional
+	Checksum string `json:"checksum,omitempty"`
+	// +optional
+	ChecksumType string `json:"checksumType,omitempty"`
+	// +optional
+	Format string `json:"format,omitempty"`
+	// Digest of the manifest that was written.
+	//
+	// +optional
+	Digest string `json:"digest,omitempty"`
+}
+
+// HostRecordStatus is the record of what goes on with a host. A reader after a
+// crash finds here what was begun, and asks the BMC or the agent what is true.
+type HostRecordStatus struct {
+	// Operation that was begun and is not over.
+	//
+	// +optional
+	Operation *Operation `json:"operation,omitempty"`
+
+	// Boot into the agent that we ordered last.
+	//
+	// +optional
+	Boot *Boot `json:"boot,omitempty"`
+
+	// Problem that the host stands at; absent when there is none.
+	//
+	// +optional
+	Problem *Problem `json:"problem,omitempty"`
+
+	// WaitsFor says, for a person, what has to happen before the host goes on.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	WaitsFor string `json:"waitsFor,omitempty"`
+
+	// BMC as it was found at registration.
+	//
+	// +optional
+	BMC *BMC `json:"bmc,omitempty"`
+
+	// Inventory taken last; the whole of it is a blob.
+	//
+	// +optional
+	Inventory *InventoryRef `json:"inventory,omitempty"`
+
+	// Image prepared for this host.
+	//
+	// +optional
+	Image *ImageRef `json:"image,omitempty"`
+
+	// Seq numbers the actions of this host, so that step ids never repeat.
+	//
+	// +optional
+	Seq int64 `json:"seq,omitempty"`
+
+	// Dirty is set before a write is handed out and cleared when the disks were
+	// cleaned.
+	//
+	// +optional
+	Dirty bool `json:"dirty,omitempty"`
+
+	// FailCount counts failed provisionings of LastTried.
+	//
+	// +optional
+	FailCount int32 `json:"failCount,omitempty"`
+
+	// LastTried is the image that a provisioning was last begun with.
+	//
+	// +optional
+	LastTried *ProvisionedImage `json:"lastTried,omitempty"`
+}
+
+// Operation is one piece of work on a host, written before it begins and
+// removed after it ended.
+type Operation struct {
+	// Kind of work: verify, inspect, prepare, provision, deprovision, power-on …
+	Kind string `json:"kind"`
+	// Phase within the work.
+	//
+	// +optional
+	Phase string `json:"phase,omitempty"`
+	// +optional
+	Started *metav1.MicroTime `json:"started,omitempty"`
+	// +optional
+	PhaseStarted *metav1.MicroTime `json:"phaseStarted,omitempty"`
+	// Epoch of the replica that works. An agent refuses a lower one than it has
+	// seen.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Epoch int64 `json:"epoch,omitempty"`
+	// StepID is the agent step that was handed out and not yet answered. An
+	// agent never runs one step id twice.
+	//
+	// +optional
+	StepID string `json:"stepID,omitempty"`
+	// Until is when the phase is given up.
+	//
+	// +optional
+	Until *metav1.MicroTime `json:"until,omitempty"`
+	// Hard marks a power off that does not ask the operating system.
+	//
+	// +optional
+	Hard bool `json:"hard,omitempty"`
+}
+
+// Boot is one ordered start of the agent. A hello is answered only while the
+// boot is armed: ordered and not yet redeemed.
+type Boot struct {
+	// ID is random and public: it is on the kernel's command line.
+	ID string `json:"id"`
+	// +optional
+	Ordered *metav1.MicroTime `json:"ordered,omitempty"`
+	// Redeemed is when the first hello with this ID was answered.
+	//
+	// +optional
+	Redeemed *metav1.MicroTime `json:"redeemed,omitempty"`
+	// KeyHash is the SHA-256 of the public key that redeemed it, so that the same
+	// agent may say hello again and another may not.
+	//
+	// +optional
+	KeyHash string `json:"keyHash,omitempty"`
+	// Level of trust that the agent reached.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=tpm;media;lan
+	Level TrustLevel `json:"level,omitempty"`
+	// MACs that may boot with it.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=128
+	MACs []string `json:"macs,omitempty"`
+	// IP from which the agent calls.
+	//
+	// +optional
+	IP string `json:"ip,omitempty"`
+}
+
+// TrustLevel says how far a booted agent is believed.
+type TrustLevel string
+
+// The levels, the strongest first.
+const (
+	TrustTPM   TrustLevel = "tpm"
+	TrustMedia TrustLevel = "media"
+	TrustLAN   TrustLevel = "lan"
+)
+
+// Problem is a diagnosis: what was seen, what it means, what a person does.
+type Problem struct {
+	// Code is stable; docs/errors has a page for each.
+	Code string `json:"code"`
+	// Seen is the evidence.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Seen []string `json:"seen,omitempty"`
+	// +optional
+	Since *metav1.MicroTime `json:"since,omitempty"`
+	// NextTry is when ingot tries again by itself; absent: it waits for a change.
+	//
+	// +optional
+	NextTry *metav1.MicroTime `json:"nextTry,omitempty"`
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Attempts int32 `json:"attempts,omitempty"`
+	// Type is Metal3's errorType.
+	//
+	// +optional
+	Type string `json:"type,omitempty"`
+	// Facts fill the remedy's blanks.
+	//
+	// +optional
+	Facts map[string]string `json:"facts,omitempty"`
+	// Generation of the BareMetalHost, and Secret version, that it was met at: a
+	// change of either ends the wait.
+	//
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+	// +optional
+	Secret string `json:"secret,omitempty"`
+}
+
+// BMC as it was found at registration.
+type BMC struct {
+	// Protocol spoken: redfish or ipmi.
+	//
+	// +optional
+	Protocol string `json:"protocol,omitempty"`
+	// SystemID is the path of the Redfish ComputerSystem.
+	//
+	// +optional
+	SystemID string `json:"systemID,omitempty"`
+	// SystemUUID is the machine's SMBIOS UUID.
+	//
+	// +optional
+	SystemUUID string `json:"systemUUID,omitempty"`
+	// SecretVersion is the resourceVersion of the Secret that was let in, at
+	// Address.
+	//
+	// +optional
+	SecretVersion string `json:"secretVersion,omitempty"`
+	// +optional
+	Address string `json:"address,omitempty"`
+	// MACs that the BMC names as its machine's.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	MACs []string `json:"macs,omitempty"`
+}
+
+// InventoryRef points at an inventory.
+type InventoryRef struct {
+	// Digest of the blob, sha256:HEX.
+	Digest string `json:"digest"`
+	// +optional
+	Taken *metav1.MicroTime `json:"taken,omitempty"`
+	// Boot that it was taken in.
+	//
+	// +optional
+	Boot string `json:"boot,omitempty"`
+}
+
+// ImageRef points at a prepared image.
+type ImageRef struct {
+	URL string `json:"url"`
+	// Digest of the manifest, sha256:HEX.
+	//
+	// +optional
+	Digest string `json:"digest,omitempty"`
+}
