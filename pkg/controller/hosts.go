@@ -1,0 +1,399 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/engine"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// Hosts reconciles BareMetalHosts. Its fields are set before SetupWithManager.
+type Hosts struct {
+	Client    client.Client // reads from the cache
+	Reader    client.Reader // reads past the cache
+	Machine   host.Machine
+	Store     record.Store
+	Engine    *engine.Engine
+	Events    EventSink
+	Log       *slog.Logger
+	NewID     func() string // of a host
+	Now       func() time.Time
+	Workers   int
+	PollEvery time.Duration // of the power state, with ±20 % jitter
+
+	mu    sync.Mutex
+	hosts map[types.NamespacedName]*live
+	index index
+	wake  chan event.GenericEvent
+	base  context.Context // of actions, which outlive a reconcile
+}
+
+// live is one host in memory. Only its reconcile touches it, save the inbox.
+type live struct {
+	objs   record.Objects
+	loaded bool
+	h      host.Host
+	todo   []host.Action // decided, not yet carried out: the save comes first
+	extra  record.Extra
+	acks   []chan struct{}
+	poll   time.Time
+	polls  int // that failed in a row
+
+	mu    sync.Mutex
+	inbox []post
+}
+
+type post struct {
+	engine.Post
+	ack chan struct{}
+}
+
+// SetupWithManager registers the controller. Actions end with ctx.
+func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
+	c.base = ctx
+	c.hosts = map[types.NamespacedName]*live{}
+	c.index = newIndex()
+	c.wake = make(chan event.GenericEvent, 1024)
+	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
+	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
+		return err
+	}
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("baremetalhost").
+		For(&metal3.BareMetalHost{}).
+		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
+		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
+		Complete(reconcile.Func(c.reconcile))
+}
+
+// usersOf finds the hosts that use a Secret, by the owner references that a
+// claim leaves, and by name before that.
+func (c *Hosts) usersOf(_ context.Context, o client.Object) []reconcile.Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var reqs []reconcile.Request
+	for k := range c.index.secrets[client.ObjectKeyFromObject(o)] {
+		reqs = append(reqs, reconcile.Request{NamespacedName: k})
+	}
+	return reqs
+}
+
+// post puts something into a host's inbox and has it reconciled.
+func (c *Hosts) post(k types.NamespacedName, p post) {
+	l := c.live(k)
+	l.mu.Lock()
+	l.inbox = append(l.inbox, p)
+	l.mu.Unlock()
+	c.enqueue(k)
+}
+
+func (c *Hosts) enqueue(k types.NamespacedName) {
+	b := &metal3.BareMetalHost{}
+	b.Namespace, b.Name = k.Namespace, k.Name
+	select {
+	case c.wake <- event.GenericEvent{Object: b}:
+	case <-c.base.Done():
+	}
+}
+
+func (c *Hosts) live(k types.NamespacedName) *live {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l, ok := c.hosts[k]
+	if !ok {
+		l = &live{}
+		c.hosts[k] = l
+	}
+	return l
+}
+
+func (c *Hosts) forget(k types.NamespacedName) {
+	c.mu.Lock()
+	l := c.hosts[k]
+	delete(c.hosts, k)
+	c.index.forget(k)
+	c.mu.Unlock()
+	c.Engine.Cancel(k)
+	if l != nil {
+		for _, a := range l.acks {
+			close(a)
+		}
+	}
+}
+
+// reconcile brings one host a step on: read, step, write, act.
+func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	b := &metal3.BareMetalHost{}
+	err := c.Client.Get(ctx, req.NamespacedName, b)
+	if apierrors.IsNotFound(err) {
+		c.forget(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	l := c.live(req.NamespacedName)
+	if l.objs.BMH != nil && l.objs.BMH.UID != b.UID {
+		c.forget(req.NamespacedName)
+		l = c.live(req.NamespacedName)
+	}
+	if l.objs.BMH == nil || newer(b, l.objs.BMH) {
+		l.objs.BMH = b
+	}
+	if done, err := c.hold(ctx, l); done || err != nil {
+		return ctrl.Result{}, err
+	}
+	w, creds, err := c.wants(ctx, l)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := c.load(ctx, l, w); err != nil {
+		return ctrl.Result{}, err
+	}
+	before := l.h
+	c.step(l, w)
+	if err := c.save(ctx, req.NamespacedName, l); err != nil {
+		// What was decided stays decided; it is carried out once it is written.
+		return ctrl.Result{}, err
+	}
+	c.tell(l, before)
+	c.act(ctx, req.NamespacedName, l, creds)
+	return ctrl.Result{RequeueAfter: c.pollPower(req.NamespacedName, l, creds)}, nil
+}
+
+// newer compares resource versions, which Kubernetes 1.35 declares to be
+// comparable numbers.
+func newer(a, b client.Object) bool {
+	x, errX := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
+	y, errY := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
+	return errX != nil || errY != nil || x > y
+}
+
+// wants reads what is declared, and the credentials that go with it.
+func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials, error) {
+	b := l.objs.BMH
+	var secret *corev1.Secret
+	if n := b.Spec.BMC.CredentialsName; n != "" {
+		s, err := c.claim(ctx, b, n)
+		if err != nil {
+			return host.Wants{}, bmc.Credentials{}, err
+		}
+		secret = s
+	}
+	w := record.Wants(b, secret)
+	if w.SecretVersion == "" {
+		return w, bmc.Credentials{}, nil
+	}
+	if _, err := bmc.ParseAddress(w.Address); err != nil {
+		w.SecretVersion = ""
+		w.SecretProblem = engine.NewProblem("bmc-address-syntax", nil, err.Error())
+		return w, bmc.Credentials{}, nil
+	}
+	return w, record.Credentials(secret), nil
+}
+
+// load restores a host that this process does not know yet.
+func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
+	if l.loaded {
+		return nil
+	}
+	b := l.objs.BMH
+	hr := &v1alpha1.HostRecord{}
+	err := c.Client.Get(ctx, client.ObjectKeyFromObject(b), hr)
+	switch {
+	case apierrors.IsNotFound(err):
+		hr = nil
+	case err != nil:
+		return err
+	case len(hr.OwnerReferences) > 0 && hr.OwnerReferences[0].UID != b.UID:
+		return fmt.Errorf("HostRecord %s/%s belongs to an earlier host of that name: waiting for it to be collected", b.Namespace, b.Name)
+	}
+	l.objs.HR = hr
+	l.h = record.Load(b, hr, w).Resume()
+	l.loaded = true
+	return nil
+}
+
+// step feeds the host what has come for it.
+func (c *Hosts) step(l *live, w host.Wants) {
+	now := c.Now()
+	feed := func(e host.Event) {
+		h, as := c.Machine.Step(l.h, now, e)
+		l.h = h
+		l.todo = append(l.todo, as...)
+	}
+	feed(host.Observe{Wants: w})
+	l.mu.Lock()
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, p := range inbox {
+		if o, ok := p.Event.(host.Outcome); !ok || o.Seq == l.h.Seq {
+			merge(&l.extra, p.Extra)
+			if p.Note != nil {
+				c.note(l, *p.Note)
+			}
+		}
+		if p.Event != nil {
+			feed(p.Event)
+		}
+		if p.ack != nil {
+			l.acks = append(l.acks, p.ack)
+		}
+	}
+}
+
+func merge(into *record.Extra, x record.Extra) {
+	if x.Hardware != nil {
+		into.Hardware = x.Hardware
+	}
+	if x.BMC != nil {
+		into.BMC = x.BMC
+	}
+	if x.Inventory != nil {
+		into.Inventory = x.Inventory
+	}
+	if x.KeyHash != "" {
+		into.KeyHash, into.AgentIP = x.KeyHash, x.AgentIP
+	}
+	if x.Manifest != "" {
+		into.Manifest = x.Manifest
+	}
+}
+
+// save writes what must be known before the decided actions begin, and shows the
+// doors what they may answer from now on.
+func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error {
+	if l.h.Gone {
+		return nil
+	}
+	if err := c.Store.EnsureRecord(ctx, &l.objs, c.NewID()); err != nil {
+		return err
+	}
+	if l.extra.Hardware != nil {
+		if err := c.hardwareData(ctx, l); err != nil {
+			return err
+		}
+	}
+	l.extra.Epoch = c.Engine.Epoch
+	if err := c.Store.Save(ctx, &l.objs, l.h, l.extra); err != nil {
+		return err
+	}
+	l.extra = record.Extra{}
+	c.mu.Lock()
+	c.index.set(k, l)
+	c.mu.Unlock()
+	for _, a := range l.acks {
+		close(a)
+	}
+	l.acks = nil
+	return nil
+}
+
+// act carries out what was decided.
+func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds bmc.Credentials) {
+	todo := l.todo
+	l.todo = nil
+	in := engine.Input{Key: k, Host: l.h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+	for _, a := range todo {
+		var err error
+		switch a.Verb {
+		case host.Cancel:
+			c.Engine.Cancel(k)
+		case host.EndAgent:
+			c.Engine.Agents.End(a.BootID)
+		case host.Unannotate:
+			err = c.unannotate(ctx, l, a.Annotation)
+		case host.Release:
+			err = c.release(ctx, l)
+		default:
+			// An action that a later event of the same round overtook.
+			if a.Seq == l.h.Seq {
+				c.Engine.Do(c.base, in, a)
+			}
+		}
+		if err != nil {
+			// Tried again at the next reconcile, which the queue's back-off orders.
+			l.todo = append(l.todo, a)
+			c.Log.Warn("will be tried again", "host", k.String(), "op", a.Verb, "err", err)
+			time.AfterFunc(time.Second, func() { c.enqueue(k) })
+		}
+	}
+}
+
+// pollPower reads the power of a host that nothing is done to, and says when the
+// host must be looked at again.
+func (c *Hosts) pollPower(k types.NamespacedName, l *live, creds bmc.Credentials) time.Duration {
+	now := c.Now()
+	next := time.Duration(0)
+	sooner := func(t time.Time) {
+		if d := max(t.Sub(now), time.Millisecond); next == 0 || d < next {
+			next = d
+		}
+	}
+	if t := l.h.Wake(); !t.IsZero() {
+		sooner(t)
+	}
+	h := l.h
+	idle := h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone
+	if !idle || c.PollEvery <= 0 {
+		return next
+	}
+	every := time.Duration(float64(c.PollEvery) * (0.8 + 0.4*rand.Float64()))
+	switch {
+	case l.poll.IsZero():
+		l.poll = now.Add(every)
+	case !now.Before(l.poll) && !c.Engine.Busy(k):
+		l.poll = now.Add(every)
+		in := engine.Input{Key: k, Host: h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+		go c.readPower(in)
+	}
+	sooner(l.poll)
+	return next
+}
+
+// pollsUntilSilent is how many polls may fail before the host says so.
+const pollsUntilSilent = 3
+
+func (c *Hosts) readPower(in engine.Input) {
+	ctx, cancel := context.WithTimeout(c.base, time.Minute)
+	defer cancel()
+	p, err := c.Engine.ReadPower(ctx, in)
+	l := c.live(in.Key)
+	l.mu.Lock()
+	if err != nil {
+		l.polls++
+	} else {
+		l.polls = 0
+	}
+	silent := l.polls == pollsUntilSilent
+	l.mu.Unlock()
+	switch {
+	case silent:
+		c.post(in.Key, post{Post: engine.Post{Event: host.BMCSilent{}}})
+	case err == nil && p != host.PowerUnknown && p != in.Host.Power:
+		c.post(in.Key, post{Post: engine.Post{Event: host.PowerRead{Power: p}}})
+	}
+}

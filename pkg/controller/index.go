@@ -1,0 +1,306 @@
+package controller
+
+import (
+	"context"
+	"net"
+	"strings"
+	"time"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/agentapi"
+	"github.com/ingot-metal/ingot/pkg/engine"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// index answers the doors: boots by id, hosts by MAC, hosts by Secret. Hosts.mu
+// guards it.
+type index struct {
+	synced  bool
+	boots   map[string]boot
+	macs    map[string]types.NamespacedName
+	secrets map[types.NamespacedName]map[types.NamespacedName]bool
+	of      map[types.NamespacedName]entry // what a host put in
+}
+
+type entry struct {
+	bootID string
+	macs   []string
+	seen   host.Seen
+}
+
+// boot is a start into the agent that was ordered.
+type boot struct {
+	host    types.NamespacedName
+	keyHash string // of who redeemed it; empty: nobody yet
+	macs    []string
+}
+
+func newIndex() index {
+	return index{
+		boots:   map[string]boot{},
+		macs:    map[string]types.NamespacedName{},
+		secrets: map[types.NamespacedName]map[types.NamespacedName]bool{},
+		of:      map[types.NamespacedName]entry{},
+	}
+}
+
+func (x *index) uses(secret, host types.NamespacedName) {
+	if x.secrets[secret] == nil {
+		x.secrets[secret] = map[types.NamespacedName]bool{}
+	}
+	x.secrets[secret][host] = true
+}
+
+func (x *index) forget(k types.NamespacedName) {
+	e := x.of[k]
+	delete(x.of, k)
+	delete(x.boots, e.bootID)
+	for _, m := range e.macs {
+		if x.macs[m] == k {
+			delete(x.macs, m)
+		}
+	}
+	for s, users := range x.secrets {
+		delete(users, k)
+		if len(users) == 0 {
+			delete(x.secrets, s)
+		}
+	}
+}
+
+// set shows what a host's objects say now.
+func (x *index) set(k types.NamespacedName, l *live) {
+	x.show(k, l.objs.BMH, l.objs.HR)
+}
+
+func (x *index) show(k types.NamespacedName, b *metal3.BareMetalHost, hr *v1alpha1.HostRecord) {
+	old := x.of[k]
+	e := entry{macs: macsOf(b, hr)}
+	if hr != nil && hr.Status.Boot != nil {
+		e.bootID = hr.Status.Boot.ID
+		if e.bootID == old.bootID {
+			e.seen = old.seen
+		}
+	}
+	if old.bootID != e.bootID {
+		delete(x.boots, old.bootID)
+	}
+	for _, m := range old.macs {
+		if x.macs[m] == k {
+			delete(x.macs, m)
+		}
+	}
+	for _, m := range e.macs {
+		if _, taken := x.macs[m]; !taken {
+			x.macs[m] = k
+		}
+	}
+	if e.bootID != "" {
+		x.boots[e.bootID] = boot{host: k, keyHash: hr.Status.Boot.KeyHash, macs: e.macs}
+	}
+	x.of[k] = e
+}
+
+// macsOf lists the MACs that are a host's: the declared one, those its BMC names
+// and those an inspection found.
+func macsOf(b *metal3.BareMetalHost, hr *v1alpha1.HostRecord) []string {
+	var out []string
+	seen := map[string]bool{}
+	add := func(s string) {
+		if m, err := net.ParseMAC(s); err == nil && !seen[m.String()] {
+			seen[m.String()] = true
+			out = append(out, m.String())
+		}
+	}
+	add(b.Spec.BootMACAddress)
+	if hr != nil && hr.Status.BMC != nil {
+		for _, m := range hr.Status.BMC.MACs {
+			add(m)
+		}
+	}
+	if hw := b.Status.HardwareDetails; hw != nil {
+		for _, n := range hw.NIC {
+			add(n.MAC)
+		}
+	}
+	return out
+}
+
+// restore fills the index after a start, so that agents which survived the
+// restart are known before their hosts are reconciled.
+func (c *Hosts) restore(ctx context.Context) error {
+	var hosts metal3.BareMetalHostList
+	if err := c.Client.List(ctx, &hosts); err != nil {
+		return err
+	}
+	var recs v1alpha1.HostRecordList
+	if err := c.Client.List(ctx, &recs); err != nil {
+		return err
+	}
+	byKey := map[types.NamespacedName]*v1alpha1.HostRecord{}
+	for i := range recs.Items {
+		byKey[client.ObjectKeyFromObject(&recs.Items[i])] = &recs.Items[i]
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range hosts.Items {
+		b := &hosts.Items[i]
+		k := client.ObjectKeyFromObject(b)
+		if _, known := c.index.of[k]; !known {
+			c.index.show(k, b, byKey[k])
+		}
+	}
+	c.index.synced = true
+	return nil
+}
+
+// redeemWait bounds how long a hello waits for its record.
+const redeemWait = 15 * time.Second
+
+// Redeem believes an agent's first hello for a boot that was ordered. It is part
+// of agentapi.Boots.
+func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Grant, error) {
+	b, err := c.findBoot(claim.Hello.BootID)
+	if err != nil {
+		return agentapi.Grant{}, err
+	}
+	if b.keyHash == "" {
+		if !shares(b.macs, claim.Hello.MACs) {
+			c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-other-mac: an agent with the MACs " + strings.Join(claim.Hello.MACs, ", ") + " claimed this host's boot"})
+			return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "none of the machine's MAC addresses belongs to the host of this boot"}
+		}
+		if err := c.redeem(ctx, b.host, claim); err != nil {
+			return agentapi.Grant{}, err
+		}
+		if b, err = c.findBoot(claim.Hello.BootID); err != nil {
+			return agentapi.Grant{}, err
+		}
+	}
+	if b.keyHash != claim.KeyHash {
+		c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-token-spent: a second agent, at " + claim.Remote.String() + ", claimed a boot that was redeemed before"})
+		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "this boot was redeemed by another agent"}
+	}
+	return agentapi.Grant{Host: b.host.String(), Epoch: c.Engine.Epoch}, nil
+}
+
+func (c *Hosts) redeem(ctx context.Context, k types.NamespacedName, claim agentapi.Claim) error {
+	ack := make(chan struct{})
+	c.post(k, post{ack: ack, Post: engine.Post{
+		Event: host.Hello{BootID: claim.Hello.BootID},
+		Extra: record.Extra{KeyHash: claim.KeyHash, AgentIP: claim.Remote.String()},
+	}})
+	ctx, cancel := context.WithTimeout(ctx, redeemWait)
+	defer cancel()
+	select {
+	case <-ack:
+		return nil
+	case <-ctx.Done():
+		return &agentapi.Refusal{Code: agent.ErrRetry, Message: "the boot is not recorded yet"}
+	}
+}
+
+// Redeemed finds the host that an agent was believed for. It is part of
+// agentapi.Boots.
+func (c *Hosts) Redeemed(bootID, keyHash string) (agentapi.Grant, error) {
+	b, err := c.findBoot(bootID)
+	if err != nil {
+		return agentapi.Grant{}, &agentapi.Refusal{Code: codeOf(err), Message: "this boot is over"}
+	}
+	if b.keyHash != keyHash {
+		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrGone, Message: "this boot was redeemed by another agent"}
+	}
+	return agentapi.Grant{Host: b.host.String(), Epoch: c.Engine.Epoch}, nil
+}
+
+func codeOf(err error) string {
+	if r, ok := err.(*agentapi.Refusal); ok && r.Code == agent.ErrRetry {
+		return agent.ErrRetry
+	}
+	return agent.ErrGone
+}
+
+func (c *Hosts) findBoot(id string) (boot, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok := c.index.boots[id]
+	switch {
+	case ok:
+		return b, nil
+	case !c.index.synced:
+		return boot{}, &agentapi.Refusal{Code: agent.ErrRetry, Message: "this server is starting"}
+	}
+	return boot{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "this boot was not ordered, or is over"}
+}
+
+// shares reports whether a machine has a MAC of the host's. A host of which no
+// MAC is known cannot be checked that way.
+func shares(known, claimed []string) bool {
+	if len(known) == 0 {
+		return true
+	}
+	for _, s := range claimed {
+		m, err := net.ParseMAC(s)
+		if err != nil {
+			continue
+		}
+		for _, k := range known {
+			if k == m.String() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Boot is what the boot servers need to know of a machine.
+type Boot struct {
+	Host  types.NamespacedName
+	ID    string // armed and not redeemed; empty: nothing is ordered
+	Known bool   // the MAC is a host's
+}
+
+// BootOf says what is ordered for the machine with a MAC.
+func (c *Hosts) BootOf(mac net.HardwareAddr) Boot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.index.macs[mac.String()]
+	if !ok {
+		return Boot{}
+	}
+	out := Boot{Host: k, Known: true}
+	id := c.index.of[k].bootID
+	if b, ok := c.index.boots[id]; ok && b.keyHash == "" {
+		out.ID = id
+	}
+	return out
+}
+
+// Saw notes how far the boot of a machine got. Only what is new wakes its host.
+func (c *Hosts) Saw(mac net.HardwareAddr, change func(*host.Seen)) {
+	c.mu.Lock()
+	k, ok := c.index.macs[mac.String()]
+	e := c.index.of[k]
+	before := e.seen
+	change(&e.seen)
+	fresh := ok && e.bootID != "" && e.seen != before
+	if fresh {
+		c.index.of[k] = e
+	}
+	c.mu.Unlock()
+	if fresh {
+		c.post(k, post{Post: engine.Post{Event: host.BootSeen{Seen: e.seen}}})
+	}
+}
+
+// Lost tells a host that the agent of one of its boots fell silent.
+func (c *Hosts) Lost(bootID string) {
+	if b, err := c.findBoot(bootID); err == nil {
+		c.post(b.host, post{Post: engine.Post{Event: host.AgentLost{BootID: bootID}}})
+	}
+}

@@ -1,0 +1,157 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// Metal3's marks on the Secrets that a host uses.
+const (
+	secretLabel      = "environment.metal3.io"
+	secretLabelValue = "baremetal"
+	secretFinalizer  = "baremetalhost.metal3.io/secret"
+)
+
+// hold keeps the object until the host was let go of. It reports true when there
+// is nothing more to do for it.
+func (c *Hosts) hold(ctx context.Context, l *live) (bool, error) {
+	b := l.objs.BMH
+	has := controllerutil.ContainsFinalizer(b, record.Finalizer)
+	if !b.DeletionTimestamp.IsZero() {
+		return !has, nil
+	}
+	if _, paused := b.Annotations[metal3.PausedAnnotation]; has || paused {
+		return false, nil
+	}
+	return false, c.patch(ctx, l, func(b *metal3.BareMetalHost) { controllerutil.AddFinalizer(b, record.Finalizer) })
+}
+
+// patch changes a host's metadata, and nothing if that changes nothing. The list
+// of finalizers is replaced as a whole, hence the precondition.
+func (c *Hosts) patch(ctx context.Context, l *live, change func(*metal3.BareMetalHost)) error {
+	b := l.objs.BMH.DeepCopy()
+	change(b)
+	opts := client.MergeFromWithOptimisticLock{}
+	if slices.Equal(b.Finalizers, l.objs.BMH.Finalizers) {
+		return c.apply(ctx, l, b, client.MergeFrom(l.objs.BMH))
+	}
+	return c.apply(ctx, l, b, client.MergeFromWithOptions(l.objs.BMH, opts))
+}
+
+func (c *Hosts) apply(ctx context.Context, l *live, b *metal3.BareMetalHost, p client.Patch) error {
+	err := c.Client.Patch(ctx, b, p, record.FieldOwner)
+	if apierrors.IsConflict(err) {
+		// Somebody else wrote in between: read what is true and come back.
+		fresh := &metal3.BareMetalHost{}
+		if e := c.Reader.Get(ctx, client.ObjectKeyFromObject(b), fresh); e == nil {
+			l.objs.BMH = fresh
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l.objs.BMH = b
+	return nil
+}
+
+func (c *Hosts) unannotate(ctx context.Context, l *live, key string) error {
+	if _, ok := l.objs.BMH.Annotations[key]; !ok {
+		return nil
+	}
+	return c.patch(ctx, l, func(b *metal3.BareMetalHost) { delete(b.Annotations, key) })
+}
+
+// claim reads a BMC's Secret and marks it as in use, as Metal3 does. It returns
+// nil where there is none.
+func (c *Hosts) claim(ctx context.Context, b *metal3.BareMetalHost, name string) (*corev1.Secret, error) {
+	key := types.NamespacedName{Namespace: b.Namespace, Name: name}
+	c.mu.Lock()
+	c.index.uses(key, client.ObjectKeyFromObject(b))
+	c.mu.Unlock()
+	s := &corev1.Secret{}
+	err := c.Client.Get(ctx, key, s)
+	if apierrors.IsNotFound(err) {
+		// Perhaps only the cache does not know it yet.
+		err = c.Reader.Get(ctx, key, s)
+	}
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	owned := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID })
+	if owned && s.Labels[secretLabel] == secretLabelValue || !b.DeletionTimestamp.IsZero() || !s.DeletionTimestamp.IsZero() {
+		return s, nil
+	}
+	before := s.DeepCopy()
+	if s.Labels == nil {
+		s.Labels = map[string]string{}
+	}
+	s.Labels[secretLabel] = secretLabelValue
+	controllerutil.AddFinalizer(s, secretFinalizer)
+	ref := record.Owner(b)
+	ref.Controller = nil
+	s.OwnerReferences = append(slices.DeleteFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID }), ref)
+	if err := c.Client.Patch(ctx, s, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), record.FieldOwner); err != nil {
+		return nil, fmt.Errorf("claiming Secret %s: %w", key, err)
+	}
+	return s, nil
+}
+
+// release lets go of a deleted host's Secret and of the object itself.
+func (c *Hosts) release(ctx context.Context, l *live) error {
+	b := l.objs.BMH
+	if n := b.Spec.BMC.CredentialsName; n != "" {
+		s := &corev1.Secret{}
+		err := c.Reader.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: n}, s)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		others := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool {
+			return r.Kind == "BareMetalHost" && r.UID != b.UID
+		})
+		if err == nil && !others && controllerutil.ContainsFinalizer(s, secretFinalizer) {
+			before := s.DeepCopy()
+			controllerutil.RemoveFinalizer(s, secretFinalizer)
+			if err := c.Client.Patch(ctx, s, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), record.FieldOwner); client.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+	}
+	err := c.patch(ctx, l, func(b *metal3.BareMetalHost) { controllerutil.RemoveFinalizer(b, record.Finalizer) })
+	return client.IgnoreNotFound(err)
+}
+
+// hardwareData shows what an inspection found in an object of its own.
+func (c *Hosts) hardwareData(ctx context.Context, l *live) error {
+	b := l.objs.BMH
+	hd := &metal3.HardwareData{
+		TypeMeta: metav1.TypeMeta{APIVersion: metal3.GroupVersion.String(), Kind: "HardwareData"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: b.Namespace, Name: b.Name, OwnerReferences: []metav1.OwnerReference{record.Owner(b)},
+		},
+		Spec: metal3.HardwareDataSpec{HardwareDetails: l.extra.Hardware},
+	}
+	err := c.Client.Create(ctx, hd.DeepCopy(), record.FieldOwner)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"hardware": hd.Spec.HardwareDetails}})
+	if err != nil {
+		return err
+	}
+	return c.Client.Patch(ctx, hd, client.RawPatch(types.MergePatchType, patch), record.FieldOwner)
+}

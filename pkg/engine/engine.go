@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/blob"
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/image"
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// BMCs opens the way to a host's BMC, or finds it open. Whoever calls does not
+// close it.
+type BMCs interface {
+	Conn(ctx context.Context, b *metal3.BareMetalHost, creds bmc.Credentials, secretVersion string) (bmc.Conn, error)
+}
+
+// Images prepares images; pkg/image does.
+type Images interface {
+	Prepare(ctx context.Context, s image.Source, progress func(done, total int64)) (*agent.Manifest, blob.Digest, error)
+}
+
+// Blobs keeps bytes; pkg/blob does.
+type Blobs interface {
+	Put(ctx context.Context, r io.Reader) (blob.Digest, int64, error)
+	Open(ctx context.Context, d blob.Digest) (io.ReadSeekCloser, int64, error)
+}
+
+// Agents hands steps to agents; pkg/agentapi does.
+type Agents interface {
+	Run(ctx context.Context, bootID, host string, step agent.Step, secrets map[string][]byte) (agent.Result, error)
+	WaitCalled(ctx context.Context, bootID, host string) error
+	LocalIP(bootID string) string
+	End(bootID string)
+}
+
+// Secrets reads a Secret; nil: there is none.
+type Secrets interface {
+	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
+}
+
+// Post is what came of an action, or what was seen.
+type Post struct {
+	Event host.Event
+	Extra record.Extra
+	Note  *Note // for people, as an event of the host
+}
+
+// Note becomes a Kubernetes event.
+type Note struct {
+	Warning bool
+	Reason  string
+	Message string
+}
+
+// Engine carries actions out. Its fields are set before the first Do.
+type Engine struct {
+	BMCs     BMCs
+	Images   Images
+	Blobs    Blobs
+	Agents   Agents
+	Secrets  Secrets
+	Progress *Hub
+	Log      *slog.Logger
+	NewID    func() string
+	Epoch    int64
+	// HTTPPort of the boot door, where agents fetch chunks.
+	HTTPPort int
+	// Post takes what came of an action. It must not block.
+	Post func(types.NamespacedName, Post)
+
+	mu   sync.Mutex
+	busy map[types.NamespacedName]*work
+	wg   sync.WaitGroup
+}
+
+// work is the action that is being carried out for a host.
+type work struct{ cancel context.CancelFunc }
+
+// Input is what an action works on, as of the moment it was decided.
+type Input struct {
+	Key   types.NamespacedName
+	Host  host.Host
+	BMH   *metal3.BareMetalHost
+	HR    *v1alpha1.HostRecord
+	Creds bmc.Credentials
+}
+
+// Do begins an action. An action that is under way for the same host is
+// cancelled first: its outcome no longer counts.
+func (e *Engine) Do(ctx context.Context, in Input, a host.Action) {
+	run := e.action(a.Verb)
+	if run == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	if !a.Deadline.IsZero() {
+		// The life cycle ends the phase at its deadline; a little later nobody
+		// listens any more.
+		ctx, cancel = context.WithDeadline(ctx, a.Deadline.Add(5*time.Second))
+	}
+	w := &work{cancel: cancel}
+	e.mu.Lock()
+	if e.busy == nil {
+		e.busy = map[types.NamespacedName]*work{}
+	}
+	if old := e.busy[in.Key]; old != nil {
+		old.cancel()
+	}
+	e.busy[in.Key] = w
+	e.mu.Unlock()
+	e.wg.Go(func() {
+		defer cancel()
+		p := run(ctx, in, a)
+		e.mu.Lock()
+		if e.busy[in.Key] == w {
+			delete(e.busy, in.Key)
+		}
+		e.mu.Unlock()
+		e.Post(in.Key, p)
+	})
+}
+
+// Cancel stops what is being done for a host.
+func (e *Engine) Cancel(key types.NamespacedName) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.busy[key]; w != nil {
+		w.cancel()
+		delete(e.busy, key)
+	}
+}
+
+// Busy reports whether an action is under way for a host.
+func (e *Engine) Busy(key types.NamespacedName) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.busy[key] != nil
+}
+
+// Wait returns when everything that was begun has ended.
+func (e *Engine) Wait() { e.wg.Wait() }
+
+type doFunc func(context.Context, Input, host.Action) Post
+
+func (e *Engine) action(v host.Verb) doFunc {
+	switch v {
+	case host.VerifyBMC:
+		return e.verify
+	case host.SetPower:
+		return e.setPower
+	case host.SetBoot:
+		return e.setBoot
+	case host.OrderBoot:
+		return e.orderBoot
+	case host.PrepareImage:
+		return e.prepareImage
+	case host.ChooseDisk:
+		return e.chooseDisk
+	case host.RunStep:
+		return e.runStep
+	}
+	return nil
+}
+
+// failed is the outcome of an action that came to nothing.
+func failed(a host.Action, p *host.Problem) Post {
+	return Post{Event: host.Outcome{Seq: a.Seq, Problem: p}}
+}

@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/pkg/blob"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/image"
+	"github.com/ingot-metal/ingot/pkg/inventory"
+	"github.com/ingot-metal/ingot/pkg/record"
+	"github.com/ingot-metal/ingot/pkg/userdata"
+)
+
+// prepareImage fetches, verifies, decodes and cuts the image, before any disk is
+// touched. It also makes the config drive once, so that a broken Secret is found
+// before the machine is started.
+func (e *Engine) prepareImage(ctx context.Context, in Input, a host.Action) Post {
+	if _, err := e.configDrive(ctx, in, 0); err != nil {
+		return failed(a, userdataProblem(in, err))
+	}
+	_, digest, p := e.manifest(ctx, in)
+	if p != nil {
+		return failed(a, p)
+	}
+	post := Post{Event: host.Outcome{Seq: a.Seq}, Extra: record.Extra{Manifest: string(digest)}}
+	if s := source(in); s.Weak() {
+		post.Note = &Note{Warning: true, Reason: "ImageChecksumWeak", Message: "spec.image.checksum is MD5, which can be forged: give a SHA-256 or SHA-512"}
+	}
+	return post
+}
+
+func source(in Input) image.Source {
+	i := in.Host.LastTried
+	return image.Source{URL: i.URL, Checksum: i.Checksum, ChecksumType: i.ChecksumType, Format: i.Format}
+}
+
+// manifest prepares the wanted image; one that was prepared before costs
+// nothing.
+func (e *Engine) manifest(ctx context.Context, in Input) (*agent.Manifest, blob.Digest, *host.Problem) {
+	if in.Host.LastTried == nil {
+		return nil, "", NewProblem("image-unreachable", nil, "no image is wanted")
+	}
+	m, digest, err := e.Images.Prepare(ctx, source(in), func(done, total int64) {
+		e.Progress.Set(in.Host.Key, Progress{Step: "image", Done: done, Total: total, Unit: "bytes", Detail: "fetching and verifying"})
+	})
+	if err == nil {
+		return m, digest, nil
+	}
+	facts := map[string]string{"url": in.Host.LastTried.URL, "host": in.BMH.Name}
+	var ie *image.Error
+	if !errors.As(err, &ie) {
+		return nil, "", NewProblem("image-unreachable", facts, err.Error())
+	}
+	p := NewProblem(ie.Code, facts, ie.Message)
+	if ie.Retryable {
+		p.Class = host.Retry
+	}
+	return nil, "", p
+}
+
+// keyRef is one of the Secrets that make up a config drive.
+type keyRef struct {
+	key  string
+	name string
+}
+
+// configDrive makes the host's config drive for a disk of that sector size (0:
+// the usual one).
+func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int) ([]byte, error) {
+	b := in.BMH
+	d := userdata.Input{UUID: string(b.UID), Namespace: b.Namespace, Name: b.Name, SectorSize: sectorSize}
+	refs := map[keyRef]*[]byte{}
+	if r := b.Spec.UserData; r != nil {
+		refs[keyRef{userdata.KeyUserData, r.Name}] = &d.UserData
+	}
+	if r := b.Spec.MetaData; r != nil {
+		refs[keyRef{userdata.KeyMetaData, r.Name}] = &d.MetaData
+	}
+	network := b.Spec.NetworkData
+	if network != nil {
+		refs[keyRef{userdata.KeyNetworkData, network.Name}] = &d.NetworkData
+	} else if n := b.Spec.PreprovisioningNetworkDataName; n != "" {
+		refs[keyRef{userdata.KeyNetworkData, n}] = &d.NetworkData
+	}
+	for ref, into := range refs {
+		s, err := e.Secrets.Secret(ctx, b.Namespace, ref.name)
+		if err != nil {
+			return nil, err
+		}
+		if s == nil {
+			return nil, &userdata.Error{
+				Code: userdata.CodeMissing, Key: ref.key,
+				Message: fmt.Sprintf("there is no Secret %s/%s", b.Namespace, ref.name),
+			}
+		}
+		if *into, err = userdata.FromSecret(ref.name, s.Data, ref.key); err != nil {
+			return nil, err
+		}
+	}
+	return userdata.ConfigDrive(d)
+}
+
+func userdataProblem(in Input, err error) *host.Problem {
+	var ue *userdata.Error
+	if !errors.As(err, &ue) {
+		return NewProblem("api-slow", nil, err.Error())
+	}
+	return NewProblem(ue.Code, map[string]string{"key": ue.Key, "host": in.BMH.Name, "namespace": in.BMH.Namespace}, ue.Error())
+}
+
+// inventory of the host, as the record names it.
+func (e *Engine) inventory(ctx context.Context, in Input) (*agent.Inventory, error) {
+	ref := in.HR.Status.Inventory
+	if ref == nil {
+		return nil, errors.New("no inventory is recorded")
+	}
+	d, err := blob.ParseDigest(strings.TrimPrefix(ref.Digest, "sha256:"))
+	if err != nil {
+		return nil, err
+	}
+	f, n, err := e.Blobs.Open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if n > agent.MaxMessage {
+		return nil, fmt.Errorf("the recorded inventory has %d bytes: want at most %d", n, agent.MaxMessage)
+	}
+	var inv agent.Inventory
+	if err := json.NewDecoder(io.LimitReader(f, n)).Decode(&inv); err != nil {
+		return nil, err
+	}
+	return &inv, nil
+}
+
+// strictHints is the annotation that makes several matching disks an error.
+const strictHints = "ingot.dev/strict-root-device-hints"
+
+// choose picks the disk that the image goes to, from this boot's inventory. It
+// gives the same answer whenever it is asked again. Hints that were recorded at
+// an earlier provisioning hold until the spec names others.
+func (e *Engine) choose(ctx context.Context, in Input) (inventory.Choice, *host.Problem) {
+	inv, err := e.inventory(ctx, in)
+	if err != nil {
+		return inventory.Choice{}, NewProblem("inspect-failed", nil, "the inventory of this boot cannot be read: "+err.Error())
+	}
+	hints := in.BMH.Spec.RootDeviceHints
+	if hints == nil {
+		hints = in.BMH.Status.Provisioning.RootDeviceHints
+	}
+	c, err := inventory.ChooseDisk(inv.Disks, hints, in.BMH.Annotations[strictHints] == "true")
+	if err == nil {
+		return c, nil
+	}
+	code := inventory.CodeHintNone
+	var coded interface{ Code() string }
+	if errors.As(err, &coded) {
+		code = coded.Code()
+	}
+	return c, NewProblem(code, map[string]string{"host": in.BMH.Name}, strings.Split(err.Error(), "; ")...)
+}
+
+func (e *Engine) chooseDisk(ctx context.Context, in Input, a host.Action) Post {
+	c, p := e.choose(ctx, in)
+	if p != nil {
+		return failed(a, p)
+	}
+	m, _, p := e.manifest(ctx, in)
+	if p != nil {
+		return failed(a, p)
+	}
+	if m.Size > c.Disk.Size {
+		return failed(a, NewProblem("disk-small", map[string]string{"disk": c.Disk.Name, "host": in.BMH.Name},
+			fmt.Sprintf("the image needs %d bytes, %s has %d", m.Size, c.Disk.Name, c.Disk.Size)))
+	}
+	post := Post{
+		Event: host.Outcome{Seq: a.Seq},
+		Note:  &Note{Reason: "DiskChosen", Message: c.Disk.Name + " (" + c.Disk.Serial + "): " + c.Reason},
+	}
+	if n := len(c.Others); n > 0 {
+		names := make([]string, n)
+		for i, d := range c.Others {
+			names[i] = d.Name
+		}
+		post.Note.Warning = true
+		post.Note.Message += fmt.Sprintf("; %d more matched: %s", n, strings.Join(names, ", "))
+	}
+	return post
+}

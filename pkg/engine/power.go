@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// maxMACs bounds how many MACs of a BMC's answer are kept in the record.
+const maxMACs = 16
+
+func (e *Engine) conn(ctx context.Context, in Input) (bmc.Conn, error) {
+	return e.BMCs.Conn(ctx, in.BMH, in.Creds, in.Host.Wants.SecretVersion)
+}
+
+// verify logs in to the BMC and reads who the machine is and whether it is on.
+func (e *Engine) verify(ctx context.Context, in Input, a host.Action) Post {
+	c, err := e.conn(ctx, in)
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	id, err := c.Identify(ctx)
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	if d, ok := c.(bmc.Details); ok && in.BMH.Spec.BootMACAddress == "" {
+		// Nobody said which MAC will ask for an address: the BMC may know.
+		if id, err = d.Details(ctx, id); err != nil {
+			return failed(a, bmcProblem(ctx, in, err))
+		}
+	}
+	power, err := readPower(ctx, c)
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	found := &v1alpha1.BMC{Protocol: id.Protocol, SystemID: id.SystemID, SystemUUID: id.SystemUUID}
+	for _, m := range id.MACs[:min(len(id.MACs), maxMACs)] {
+		found.MACs = append(found.MACs, m.String())
+	}
+	return Post{
+		Event: host.Outcome{Seq: a.Seq, Power: power},
+		Extra: record.Extra{BMC: found},
+		Note:  &Note{Reason: "BMCAccessValidated", Message: "Verified access to BMC"},
+	}
+}
+
+func readPower(ctx context.Context, c bmc.Conn) (host.Power, error) {
+	p, ok := c.(bmc.Power)
+	if !ok {
+		return host.PowerUnknown, nil
+	}
+	s, err := p.PowerState(ctx)
+	return fromBMC(s), err
+}
+
+func fromBMC(s bmc.PowerState) host.Power {
+	switch s {
+	case bmc.PowerOn:
+		return host.PowerOn
+	case bmc.PowerOff:
+		return host.PowerOff
+	}
+	return host.PowerUnknown
+}
+
+// ReadPower polls a host's power for the one who keeps its life cycle. It is no
+// action: nothing is awaited.
+func (e *Engine) ReadPower(ctx context.Context, in Input) (host.Power, error) {
+	c, err := e.conn(ctx, in)
+	if err != nil {
+		return host.PowerUnknown, err
+	}
+	return readPower(ctx, c)
+}
+
+// setPower orders a power change and reads back until it is so.
+func (e *Engine) setPower(ctx context.Context, in Input, a host.Action) Post {
+	c, err := e.conn(ctx, in)
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	p, ok := c.(bmc.Power)
+	if !ok {
+		return failed(a, NewProblem("bmc-unsupported", nil, "this BMC cannot switch power"))
+	}
+	action, want := bmc.ActionOn, bmc.PowerOn
+	switch a.Power {
+	case host.ChangeForce:
+		action, want = bmc.ActionForceOff, bmc.PowerOff
+	case host.ChangeSoft:
+		action, want = bmc.ActionSoftOff, bmc.PowerOff
+	case host.ChangeReset:
+		action = bmc.ActionReset
+	}
+	if err := p.SetPower(ctx, action); err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	if err := waitPower(ctx, p, want); err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	return Post{Event: host.Outcome{Seq: a.Seq, Power: fromBMC(want)}}
+}
+
+// waitPower reads the power until it is as wanted. A read that fails on the way
+// is repeated: some BMCs answer nothing while they switch.
+func waitPower(ctx context.Context, p bmc.Power, want bmc.PowerState) error {
+	pause := 200 * time.Millisecond
+	var last error
+	for {
+		got, err := p.PowerState(ctx)
+		if err == nil && got == want {
+			return nil
+		}
+		if err != nil {
+			if c := bmc.ClassOf(err); c == bmc.Auth || c == bmc.TLSIdentity {
+				return err
+			}
+			last = err
+		} else {
+			last = fmt.Errorf("the power is %q, want %q", got, want)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return &bmc.Error{Class: bmc.Busy, Op: "waiting for the power to be " + string(want), Detail: last.Error(), Err: ctx.Err()}
+		}
+		pause = min(pause*2, 3*time.Second)
+	}
+}
+
+// setBoot overrides where the machine starts from.
+func (e *Engine) setBoot(ctx context.Context, in Input, a host.Action) Post {
+	c, err := e.conn(ctx, in)
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	b, ok := c.(bmc.Boot)
+	if !ok {
+		return failed(a, NewProblem("bmc-unsupported", nil, "this BMC cannot choose a boot device"))
+	}
+	o := bmc.BootOverride{Target: e.netTarget(in), Mode: bmc.BootModeUEFI}
+	if a.Legacy {
+		o.Mode = bmc.BootModeLegacy
+	}
+	if a.FromDisk {
+		o.Target, o.Persistent = bmc.BootDisk, true
+	}
+	err = b.SetBootOverride(ctx, o)
+	if err != nil && o.Persistent && (bmc.ClassOf(err) == bmc.Unsupported || bmc.ClassOf(err) == bmc.BadRequest) {
+		// Some BMCs know no Continuous: once is enough for this start, and the
+		// boot script sends later ones to the disk.
+		o.Persistent = false
+		err = b.SetBootOverride(ctx, o)
+	}
+	if err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
+	return Post{Event: host.Outcome{Seq: a.Seq}}
+}
+
+func (e *Engine) netTarget(in Input) bmc.BootTarget {
+	if addr, err := bmc.ParseAddress(in.BMH.Spec.BMC.Address); err == nil && addr.Boot == bmc.BootViaUEFIHTTP {
+		return bmc.BootUEFIHTTP
+	}
+	return bmc.BootPXE
+}
+
+func (e *Engine) orderBoot(_ context.Context, _ Input, a host.Action) Post {
+	return Post{Event: host.Outcome{Seq: a.Seq, BootID: e.NewID()}}
+}

@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/agentapi"
+	"github.com/ingot-metal/ingot/pkg/blob"
+	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/inventory"
+	"github.com/ingot-metal/ingot/pkg/record"
+)
+
+// runStep hands a step to the host's agent and takes its result.
+func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
+	boot := in.Host.Boot.ID
+	step := agent.Step{ID: a.StepID, Epoch: e.Epoch}
+	var secrets map[string][]byte
+	switch a.Step {
+	case host.PhaseInspect:
+		step.Kind = agent.StepInspect
+	case host.PhaseClean:
+		inv, err := e.inventory(ctx, in)
+		if err != nil {
+			return failed(a, NewProblem("clean-failed", nil, "the inventory of this boot cannot be read: "+err.Error()))
+		}
+		step.Kind, step.Clean = agent.StepClean, &agent.CleanStep{Disks: cleanable(inv.Disks)}
+	case host.PhaseWrite:
+		var p *host.Problem
+		if step.Write, secrets, p = e.write(ctx, in); p != nil {
+			return failed(a, p)
+		}
+		step.Kind = agent.StepWrite
+	}
+	res, err := e.Agents.Run(ctx, boot, in.Host.Key, step, secrets)
+	defer e.Progress.Clear(in.Host.Key)
+	switch {
+	case errors.Is(err, agentapi.ErrLost):
+		return Post{Event: host.AgentLost{BootID: boot}}
+	case err != nil:
+		return failed(a, NewProblem("agent-lost", nil, err.Error()))
+	case res.Error != nil:
+		return failed(a, e.stepProblem(in, a.Step, res.Error))
+	case a.Step == host.PhaseInspect:
+		return e.inspected(ctx, in, a, res.Inventory)
+	}
+	return Post{Event: host.Outcome{Seq: a.Seq}}
+}
+
+// stepProblem is what an agent says went wrong. Its words come from the network:
+// an unknown code becomes the step's own.
+func (e *Engine) stepProblem(in Input, step host.Phase, err *agent.StepError) *host.Problem {
+	code := err.Code
+	switch code {
+	case "disk-small", "disk-mismatch", "disk-io", "disk-4k", "disk-in-use", "disk-readonly",
+		"image-chunk", "image-unreachable", "clean-failed", "inspect-failed", "step-refused", "boot-entry":
+	default:
+		code = map[host.Phase]string{
+			host.PhaseInspect: "inspect-failed", host.PhaseClean: "clean-failed", host.PhaseWrite: "disk-io",
+		}[step]
+	}
+	msg := err.Message
+	return NewProblem(code, map[string]string{"host": in.BMH.Name}, msg[:min(len(msg), 300)])
+}
+
+// cleanable are the disks whose metadata is erased: all but those that cannot be
+// written or are not the machine's own.
+func cleanable(disks []agent.Disk) []agent.DiskRef {
+	var refs []agent.DiskRef
+	for _, d := range disks {
+		if !d.ReadOnly && !d.Removable && d.Size > 0 {
+			refs = append(refs, ref(d))
+		}
+	}
+	return refs
+}
+
+func ref(d agent.Disk) agent.DiskRef {
+	return agent.DiskRef{Name: d.Name, Serial: d.Serial, WWN: d.WWN, Size: d.Size}
+}
+
+// write makes the write step. It gives the same step whenever it is asked again
+// in one boot.
+func (e *Engine) write(ctx context.Context, in Input) (*agent.WriteStep, map[string][]byte, *host.Problem) {
+	c, p := e.choose(ctx, in)
+	if p != nil {
+		return nil, nil, p
+	}
+	m, _, p := e.manifest(ctx, in)
+	if p != nil {
+		return nil, nil, p
+	}
+	drive, err := e.configDrive(ctx, in, c.Disk.SectorSize)
+	if err != nil {
+		return nil, nil, userdataProblem(in, err)
+	}
+	// Chunks come from the address that the agent already reaches us at.
+	if err := e.Agents.WaitCalled(ctx, in.Host.Boot.ID, in.Host.Key); err != nil {
+		return nil, nil, NewProblem("agent-lost", nil, err.Error())
+	}
+	at := net.JoinHostPort(e.Agents.LocalIP(in.Host.Boot.ID), strconv.Itoa(e.HTTPPort))
+	digest := blob.DigestOf(drive)
+	return &agent.WriteStep{
+		Disk: ref(c.Disk), Manifest: *m, ChunkBase: "http://" + at + "/images/sha256/",
+		ConfigDrive: string(digest), ConfigDriveSize: int64(len(drive)),
+		BootLabel: "ingot " + in.BMH.Name,
+	}, map[string][]byte{string(digest): drive}, nil
+}
+
+// inspected takes in an inventory: hostile until checked, kept whole as a blob,
+// shown as HardwareDetails.
+func (e *Engine) inspected(ctx context.Context, in Input, a host.Action, inv *agent.Inventory) Post {
+	bad := func(err error) Post {
+		return failed(a, NewProblem("inspect-failed", map[string]string{"host": in.BMH.Name}, err.Error()))
+	}
+	if inv == nil {
+		return bad(errors.New("the agent sent no inventory"))
+	}
+	if err := inventory.Check(*inv); err != nil {
+		return bad(fmt.Errorf("the agent's inventory: %w", err))
+	}
+	inventory.Clean(inv)
+	raw, err := json.Marshal(inv)
+	if err != nil {
+		return bad(err)
+	}
+	d, _, err := e.Blobs.Put(ctx, bytes.NewReader(raw))
+	if err != nil {
+		return failed(a, NewProblem("disk-full", nil, err.Error()))
+	}
+	now := metav1.NewMicroTime(time.Now())
+	x := record.Extra{Inventory: &v1alpha1.InventoryRef{Digest: "sha256:" + string(d), Taken: &now, Boot: in.Host.Boot.ID}}
+	if in.Host.State == host.Inspecting || in.BMH.Status.HardwareDetails == nil {
+		hw := inventory.HardwareDetails(*inv)
+		x.Hardware = &hw
+	}
+	return Post{Event: host.Outcome{Seq: a.Seq}, Extra: x}
+}

@@ -1,0 +1,190 @@
+package record
+
+import (
+	"slices"
+	"time"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/host"
+)
+
+// Load reads a host from its objects, as after a restart. rec may be nil: a host
+// that is new, or whose record was lost.
+func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.Host {
+	st := b.Status
+	h := host.Host{
+		Key:        b.Namespace + "/" + b.Name,
+		Wants:      w,
+		State:      state(st.Provisioning.State),
+		ErrorCount: st.ErrorCount,
+		Detached:   st.OperationalStatus == metal3.OperationalStatusDetached,
+	}
+	if st.LastUpdated != nil {
+		h.StateSince = st.LastUpdated.Time
+		h.Power = host.PowerOff
+		if st.PoweredOn {
+			h.Power = host.PowerOn
+		}
+	}
+	if st.Provisioning.Image.URL != "" {
+		h.Provisioned = image(st.Provisioning.Image)
+	}
+	if rec == nil {
+		return h
+	}
+	r := rec.Status
+	h.Seq, h.Dirty, h.FailCount = r.Seq, r.Dirty, int(r.FailCount)
+	h.LastTried = fromProvisioned(r.LastTried)
+	if r.BMC != nil {
+		h.Good, h.GoodAt = r.BMC.SecretVersion, r.BMC.Address
+	}
+	if r.Inventory != nil {
+		h.InventoryBoot = r.Inventory.Boot
+	}
+	if r.Boot != nil {
+		h.Boot = &host.Boot{ID: r.Boot.ID, Ordered: when(r.Boot.Ordered), Redeemed: r.Boot.Redeemed != nil}
+	}
+	if op := r.Operation; op != nil && belongs(host.OpKind(op.Kind), h.State) {
+		h.Op = &host.Op{
+			Kind: host.OpKind(op.Kind), Phase: host.Phase(op.Phase), StepID: op.StepID, Hard: op.Hard,
+			Started: when(op.Started), Since: when(op.PhaseStarted),
+		}
+	}
+	if p := r.Problem; p != nil && string(st.ErrorType) == p.Type {
+		h.Problem = &host.Problem{
+			Code: p.Code, Class: host.Wait, Seen: p.Seen, Facts: p.Facts, Type: host.ErrorType(p.Type),
+			Since: when(p.Since), NextTry: when(p.NextTry), Attempts: int(p.Attempts),
+			Generation: p.Generation, Secret: p.Secret,
+		}
+		if p.NextTry != nil {
+			h.Problem.Class = host.Retry
+		}
+	}
+	return h
+}
+
+// state maps the states that Metal3 no longer writes.
+func state(s metal3.ProvisioningState) host.State {
+	switch s {
+	case metal3.StateReady:
+		return host.Available
+	case metal3.StateMatchProfile:
+		return host.Preparing
+	}
+	return host.State(s)
+}
+
+// belongs reports whether an operation can be under way in a state.
+func belongs(k host.OpKind, s host.State) bool {
+	switch k {
+	case host.OpInspect:
+		return s == host.Inspecting
+	case host.OpPrepare:
+		return s == host.Preparing
+	case host.OpProvision:
+		return s == host.Provisioning
+	case host.OpDeprovision:
+		return s == host.Deprovisioning
+	}
+	return false // not recorded: decided anew
+}
+
+// status is what a HostRecord's status says of h; what the life cycle does not
+// know is kept from old.
+func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
+	r := *old.DeepCopy()
+	r.Seq, r.Dirty, r.FailCount = h.Seq, h.Dirty, int32(h.FailCount)
+	r.LastTried = toProvisioned(h.LastTried)
+	r.WaitsFor = h.Waits()
+	if h.Good != "" {
+		if r.BMC == nil {
+			r.BMC = &v1alpha1.BMC{}
+		}
+		r.BMC.SecretVersion, r.BMC.Address = h.Good, h.GoodAt
+	} else if r.BMC != nil {
+		r.BMC.SecretVersion = ""
+	}
+	switch {
+	case h.Boot == nil:
+		r.Boot = nil
+	case r.Boot == nil || r.Boot.ID != h.Boot.ID:
+		r.Boot = &v1alpha1.Boot{ID: h.Boot.ID, Ordered: micro(h.Boot.Ordered)}
+	}
+	r.Operation = nil
+	if op := h.Op; op != nil && belongs(op.Kind, h.State) {
+		r.Operation = &v1alpha1.Operation{
+			Kind: string(op.Kind), Phase: string(op.Phase), StepID: op.StepID, Hard: op.Hard,
+			Started: micro(op.Started), PhaseStarted: micro(op.Since), Until: micro(op.Deadline),
+		}
+		if h.Boot != nil && !h.Boot.Redeemed {
+			r.WaitsFor = "the machine to start and the agent to call home"
+		}
+	}
+	r.Problem = nil
+	if p := h.Problem; p != nil {
+		r.Problem = &v1alpha1.Problem{
+			Code: p.Code, Type: string(p.Type), Seen: bound(p.Seen), Facts: p.Facts,
+			Since: micro(p.Since), NextTry: micro(p.NextTry), Attempts: int32(p.Attempts),
+			Generation: p.Generation, Secret: p.Secret,
+		}
+	}
+	return r
+}
+
+// significant leaves of a status what must be written before the host goes on.
+// The rest is written along with it: a phase that is entered twice does no harm,
+// save those named here.
+func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
+	r := *s.DeepCopy()
+	r.Seq, r.WaitsFor = 0, ""
+	if op := r.Operation; op != nil {
+		if op.Phase != string(host.PhaseRun) {
+			op.Phase = ""
+		}
+		op.PhaseStarted, op.Until, op.Started = nil, nil, nil
+	}
+	return r
+}
+
+// bound keeps evidence small: the record is written often.
+func bound(seen []string) []string {
+	out := slices.Clone(seen[:min(len(seen), 8)])
+	for i, s := range out {
+		if len(s) > 300 {
+			out[i] = s[:300] + "…"
+		}
+	}
+	return out
+}
+
+func fromProvisioned(p *v1alpha1.ProvisionedImage) *host.Image {
+	if p == nil {
+		return nil
+	}
+	return &host.Image{URL: p.URL, Checksum: p.Checksum, ChecksumType: p.ChecksumType, Format: p.Format}
+}
+
+func toProvisioned(i *host.Image) *v1alpha1.ProvisionedImage {
+	if i == nil {
+		return nil
+	}
+	return &v1alpha1.ProvisionedImage{URL: i.URL, Checksum: i.Checksum, ChecksumType: i.ChecksumType, Format: i.Format}
+}
+
+func micro(t time.Time) *metav1.MicroTime {
+	if t.IsZero() {
+		return nil
+	}
+	m := metav1.NewMicroTime(t)
+	return &m
+}
+
+func when(t *metav1.MicroTime) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}

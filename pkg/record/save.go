@@ -1,0 +1,215 @@
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"time"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/host"
+)
+
+// FieldOwner is the field manager of everything that ingot writes.
+const FieldOwner = client.FieldOwner("ingot")
+
+// Finalizer keeps a BareMetalHost until it was let go of (Metal3's name).
+const Finalizer = metal3.BareMetalHostFinalizer
+
+// Objects are the two objects of a host, as this process last wrote or read
+// them. Only their owner writes their status, so they are never older than what
+// is stored, whatever a cache says.
+type Objects struct {
+	BMH *metal3.BareMetalHost
+	HR  *v1alpha1.HostRecord
+}
+
+// Extra is what the life cycle does not know and the same writes carry.
+type Extra struct {
+	Hardware  *metal3.HardwareDetails
+	BMC       *v1alpha1.BMC // protocol, system, MACs
+	Inventory *v1alpha1.InventoryRef
+	KeyHash   string // of the agent that redeemed the boot
+	AgentIP   string
+	BootMACs  []string
+	Manifest  string // digest of the image that was prepared
+	Epoch     int64
+}
+
+// Store writes hosts.
+type Store struct {
+	Client client.Client
+	Now    func() time.Time
+}
+
+// EnsureRecord creates the HostRecord of a host that has none. The id is kept if
+// the BareMetalHost already shows one.
+func (s Store) EnsureRecord(ctx context.Context, o *Objects, newID string) error {
+	if o.HR != nil {
+		return nil
+	}
+	if id := o.BMH.Status.Provisioning.ID; id != "" {
+		newID = id
+	}
+	b := o.BMH
+	hr := &v1alpha1.HostRecord{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: b.Namespace, Name: b.Name,
+			OwnerReferences: []metav1.OwnerReference{Owner(b)},
+			Labels:          map[string]string{"clusterctl.cluster.x-k8s.io/move": ""},
+		},
+		Spec: v1alpha1.HostRecordSpec{ID: newID},
+	}
+	err := s.Client.Create(ctx, hr, FieldOwner)
+	if apierrors.IsAlreadyExists(err) {
+		// The cache lagged behind, or the host was deleted and made again.
+		err = s.Client.Get(ctx, client.ObjectKeyFromObject(hr), hr)
+		if err == nil && !ownedBy(hr, b) {
+			return fmt.Errorf("HostRecord %s/%s belongs to an earlier host of that name: waiting for it to be collected", b.Namespace, b.Name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("creating HostRecord %s/%s: %w", b.Namespace, b.Name, err)
+	}
+	o.HR = hr
+	return nil
+}
+
+// Owner is the reference by which a host owns its companions.
+func Owner(b *metal3.BareMetalHost) metav1.OwnerReference {
+	yes := true
+	return metav1.OwnerReference{
+		APIVersion: metal3.GroupVersion.String(), Kind: "BareMetalHost", Name: b.Name, UID: b.UID,
+		Controller: &yes,
+	}
+}
+
+func ownedBy(o metav1.Object, b *metal3.BareMetalHost) bool {
+	for _, r := range o.GetOwnerReferences() {
+		if r.UID == b.UID {
+			return true
+		}
+	}
+	return false
+}
+
+// Save writes what must be known before the actions that follow from h are
+// carried out. It writes nothing when nothing of that changed.
+func (s Store) Save(ctx context.Context, o *Objects, h host.Host, x Extra) error {
+	if h.Gone {
+		return nil
+	}
+	if err := s.saveBMH(ctx, o, h, x); err != nil {
+		return err
+	}
+	return s.saveRecord(ctx, o, h, x)
+}
+
+func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) error {
+	now := s.Now()
+	old := o.BMH.Status
+	st := BMHStatus(h, o.BMH, o.HR.Spec.ID, now)
+	if x.Hardware != nil {
+		st.HardwareDetails = x.Hardware
+	}
+	if h.Op != nil && belongs(h.Op.Kind, h.State) {
+		// In the course of an operation the power goes up and down; it is
+		// written with the next thing that matters.
+		st.PoweredOn = old.PoweredOn
+	}
+	if old.LastUpdated != nil && reflect.DeepEqual(quiet(st), quiet(old)) {
+		return nil
+	}
+	stamp := metav1.NewTime(now)
+	st.LastUpdated = &stamp
+	var patch []byte
+	var err error
+	if old.LastUpdated == nil {
+		// A merge patch against the zero value would leave out required zero
+		// fields (poweredOn, errorMessage …): the first write is whole.
+		patch, err = json.Marshal(map[string]any{"status": st})
+	} else {
+		patch, err = mergePatch(old, st)
+	}
+	if err != nil {
+		return fmt.Errorf("encoding the status of %s: %w", h.Key, err)
+	}
+	b := o.BMH.DeepCopy()
+	if err := s.Client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, patch), FieldOwner); err != nil {
+		return fmt.Errorf("writing the status of %s: %w", h.Key, err)
+	}
+	o.BMH = b
+	return nil
+}
+
+// quiet leaves out what alone is no reason to write.
+func quiet(st metal3.BareMetalHostStatus) metal3.BareMetalHostStatus {
+	st.LastUpdated = nil
+	st.Conditions = append([]metav1.Condition(nil), st.Conditions...)
+	for i := range st.Conditions {
+		st.Conditions[i].LastTransitionTime = metav1.Time{}
+		st.Conditions[i].Message = ""
+		st.Conditions[i].ObservedGeneration = 0
+	}
+	return st
+}
+
+func mergePatch(old, new metal3.BareMetalHostStatus) ([]byte, error) {
+	a, err := json.Marshal(map[string]any{"status": old})
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(map[string]any{"status": new})
+	if err != nil {
+		return nil, err
+	}
+	return jsonpatch.CreateMergePatch(a, b)
+}
+
+func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra) error {
+	st := status(h, o.HR.Status)
+	if x.BMC != nil {
+		sv, addr := "", ""
+		if st.BMC != nil {
+			sv, addr = st.BMC.SecretVersion, st.BMC.Address
+		}
+		st.BMC = x.BMC.DeepCopy()
+		st.BMC.SecretVersion, st.BMC.Address = sv, addr
+	}
+	if x.Inventory != nil {
+		st.Inventory = x.Inventory
+	}
+	if b := st.Boot; b != nil {
+		if h.Boot.Redeemed && b.Redeemed == nil {
+			b.Redeemed = micro(s.Now())
+			b.KeyHash, b.IP, b.Level = x.KeyHash, x.AgentIP, v1alpha1.TrustLAN
+		}
+		if b.MACs == nil {
+			b.MACs = x.BootMACs
+		}
+	}
+	if x.Manifest != "" && h.LastTried != nil {
+		st.Image = &v1alpha1.ImageRef{URL: h.LastTried.URL, Digest: x.Manifest}
+	}
+	if st.Operation != nil {
+		st.Operation.Epoch = x.Epoch
+	}
+	if reflect.DeepEqual(significant(st), significant(o.HR.Status)) {
+		return nil
+	}
+	hr := o.HR.DeepCopy()
+	hr.Status = st
+	if err := s.Client.Status().Update(ctx, hr, FieldOwner); err != nil {
+		return fmt.Errorf("writing the record of %s: %w", h.Key, err)
+	}
+	o.HR = hr
+	return nil
+}
