@@ -1,0 +1,3 @@
+package inspect
+
+const builtFor = "aarch64"

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/ingot-metal/ingot/pkg/cli"
+	"github.com/ingot-metal/ingot/pkg/serve"
+)
+
+func managerCommand(a *cli.App) *cobra.Command {
+	s := &settings{}
+	cmd := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the controllers and doors against a cluster",
+		Long: `Run the same controllers and doors as ingot serve against a Kubernetes API that is
+there already: the one that --kubeconfig names, or the cluster that this runs in.`,
+		Example: `  ingot manager --kubeconfig ~/.kube/config
+  ingot manager --kubeconfig admin.conf --leader-elect=false --health-address 0`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.complete(a, cmd); err != nil {
+				return err
+			}
+			cfg, _, err := a.Config()
+			if err != nil {
+				return err
+			}
+			s.REST, s.APIAddress = cfg, cfg.Host
+			return serve.Run(cmd.Context(), s.Config)
+		},
+	}
+	s.flags(cmd.Flags(), a.DataDir())
+	cmd.Flags().BoolVar(&s.LeaderElection, "leader-elect", true, "wait until no other manager leads")
+	return cmd
+}

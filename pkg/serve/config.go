@@ -1,0 +1,79 @@
+package serve
+
+import (
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/ingot-metal/ingot/pkg/host"
+)
+
+// Config of a service.
+type Config struct {
+	REST     *rest.Config
+	ClientCA *x509.Certificate // authority of the API's client certificates; nil: unknown
+	DataDir  string
+	Embedded bool // the API is our own: point its webhook at ourselves
+
+	RESTAddress, HTTPAddress, HTTPSAddress string
+	MetricsAddress, HealthAddress          string
+
+	BootFiles string   // directory of kernels and ramdisks
+	Loaders   string   // directory of iPXE's loaders
+	Flavour   string   // of the ramdisk, where no network names one
+	Console   string   // console= of the agent's kernel
+	Loopback  []string // host:port on this machine that images may come from
+	BlobQuota int64    // bytes; 0: no limit
+
+	Machine   host.Machine
+	PollEvery time.Duration
+	Workers   int
+
+	LeaderElection bool
+	Log            *slog.Logger
+	Out            io.Writer // told when it is ready
+	APIAddress     string    // for the line that says so
+}
+
+// namespace of our own objects: doors, authority, epoch.
+const namespace = "kube-system"
+
+func (c Config) blobs() string { return filepath.Join(c.DataDir, "blobs") }
+func (c Config) index() string { return filepath.Join(c.DataDir, "images") }
+
+// listeners are the doors' sockets. They are opened before anything is written,
+// so that an address in use is said at once.
+type listeners struct{ rest, http, https net.Listener }
+
+func (c Config) listen() (l listeners, err error) {
+	for _, door := range []struct {
+		flag, addr string
+		to         *net.Listener
+	}{
+		{"--rest-address", c.RESTAddress, &l.rest},
+		{"--http-address", c.HTTPAddress, &l.http},
+		{"--https-address", c.HTTPSAddress, &l.https},
+	} {
+		if *door.to, err = net.Listen("tcp", door.addr); err != nil {
+			l.close()
+			return l, fmt.Errorf("%s %s: %w: name another address, or port 0 for any", door.flag, door.addr, err)
+		}
+	}
+	return l, nil
+}
+
+func (l listeners) close() {
+	for _, x := range []net.Listener{l.rest, l.http, l.https} {
+		if x != nil {
+			x.Close()
+		}
+	}
+}
+
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }

@@ -1,0 +1,362 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/google/uuid"
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/admission"
+	"github.com/ingot-metal/ingot/pkg/agentapi"
+	"github.com/ingot-metal/ingot/pkg/auth"
+	"github.com/ingot-metal/ingot/pkg/blob"
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
+	"github.com/ingot-metal/ingot/pkg/bootnet"
+	"github.com/ingot-metal/ingot/pkg/controller"
+	"github.com/ingot-metal/ingot/pkg/crd"
+	"github.com/ingot-metal/ingot/pkg/engine"
+	"github.com/ingot-metal/ingot/pkg/httpboot"
+	"github.com/ingot-metal/ingot/pkg/image"
+	"github.com/ingot-metal/ingot/pkg/ipxe"
+	hostrecord "github.com/ingot-metal/ingot/pkg/record"
+	ironic "github.com/ingot-metal/ingot/pkg/rest"
+)
+
+// bmcIdle is how long an unused way to a BMC is kept open. A token outlives
+// sockets, which the transport closes after a few seconds.
+const bmcIdle = 5 * time.Minute
+
+// Scheme knows every kind that the service reads or writes.
+func Scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, metal3.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Run serves until ctx is done, or something that cannot be done without fails.
+func Run(ctx context.Context, c Config) error {
+	l, err := c.listen()
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return err
+	}
+	loaders, err := ipxe.FindLoaders(c.Loaders)
+	if err != nil {
+		// Without networks nobody needs them.
+		c.Log.Warn("machines cannot be booted by TFTP", "err", err)
+	}
+	if err := crd.Install(ctx, c.REST); err != nil {
+		return err
+	}
+	scheme, err := Scheme()
+	if err != nil {
+		return err
+	}
+	direct, err := client.New(c.REST, client.Options{Scheme: scheme})
+	if err != nil {
+		return err
+	}
+	ca, err := authority(ctx, direct)
+	if err != nil {
+		return err
+	}
+	s := &service{Config: c, l: l, ca: ca, direct: direct}
+	return s.run(ctx, scheme, loaders)
+}
+
+type service struct {
+	Config
+	l      listeners
+	ca     *auth.CA
+	direct client.Client
+}
+
+func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.Loaders) error {
+	store, err := blob.Open(s.blobs(), blob.Options{Quota: s.BlobQuota})
+	if err != nil {
+		return err
+	}
+	httpPort := port(s.l.http)
+	own := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(httpPort))
+	images, err := image.New(image.Options{Store: store, Index: s.index(), Own: []string{own}, Loopback: s.Loopback})
+	if err != nil {
+		return err
+	}
+	mgr, err := s.manager(scheme)
+	if err != nil {
+		return err
+	}
+	identity, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	epoch, err := nextEpoch(ctx, s.direct, identity)
+	if err != nil {
+		return err
+	}
+
+	// Actions and servers end before the manager's clients do.
+	actions, endActions := context.WithCancel(context.WithoutCancel(ctx))
+	defer endActions()
+	hub := &engine.Hub{}
+	pool := open.NewPool(bmcIdle)
+	eng := &engine.Engine{
+		BMCs: bmcs{pool}, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
+		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch, HTTPPort: httpPort,
+	}
+	hosts := &controller.Hosts{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
+		Store:  hostrecord.Store{Client: mgr.GetClient(), Now: time.Now},
+		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log,
+		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
+	}
+	agents := agentapi.New(s.ca, hosts, time.Now, s.Log)
+	agents.OnProgress = func(h string, p agent.Progress) {
+		hub.Set(h, engine.Progress{Step: p.StepID, Done: p.Done, Total: p.Total, Unit: p.Unit, Detail: p.Detail})
+	}
+	eng.Agents = agents
+	if err := hosts.SetupWithManager(actions, mgr); err != nil {
+		return err
+	}
+
+	watch := &watcher{hosts: hosts, macs: map[netip.Addr]net.HardwareAddr{}}
+	networks := &controller.Networks{Client: mgr.GetClient(), Log: s.Log}
+	boot := httpboot.New(httpboot.Config{
+		Scripts: &scripts{
+			hosts: hosts, networks: networks, pin: s.ca.Pin(), flavour: s.Flavour, console: s.Console,
+			httpPort: uint16(httpPort), httpsPort: uint16(port(s.l.https)),
+		},
+		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
+	})
+	secure, err := s.secureDoor(agents, store, hub, own)
+	if err != nil {
+		return err
+	}
+	doorTLS := doorTLS(s.ca, s.ClientCA)
+	networks.Doors = bootnet.Doors{
+		Hosts: addresses{hosts}, HTTP: boot, HTTPS: secure, TLS: doorTLS, HTTPPort: httpPort, HTTPSPort: port(s.l.https),
+		Loaders: loaders, Observe: watch.dhcp, Log: s.Log,
+	}
+	if err := networks.SetupWithManager(actions, mgr); err != nil {
+		return err
+	}
+
+	var wg sync.WaitGroup
+	fail := make(chan error, 8)
+	serve := func(what string, srv *http.Server, l net.Listener) {
+		wg.Go(func() {
+			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				fail <- fmt.Errorf("%s: %w", what, err)
+			}
+		})
+	}
+	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), httpboot.NewServer(ironic.Handler(), s.Log)}
+	serve("boot HTTP", servers[0], s.l.http)
+	serve("HTTPS", servers[1], tls.NewListener(s.l.https, doorTLS))
+	serve("REST", servers[2], s.l.rest)
+	// From an earlier start the API may still ask a door that is gone, and takes
+	// no BareMetalHost until it is told of this one.
+	if s.Embedded {
+		if err := admission.Install(ctx, s.REST, admission.At(s.httpsURL(), s.ca.CertPEM())); err != nil {
+			return err
+		}
+	}
+	mgrCtx, stopManager := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopManager()
+	mgrDone := make(chan error, 1)
+	go func() { mgrDone <- mgr.Start(mgrCtx) }()
+	wg.Go(func() { reap(actions, agents, hosts) })
+
+	err = s.announce(ctx, mgr)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-fail:
+		case err = <-mgrDone:
+			mgrDone <- nil
+		}
+	}
+	// The doors close first, then what acts, then what is watched.
+	for _, srv := range servers {
+		srv.Close()
+	}
+	endActions()
+	wg.Wait()
+	networks.Wait()
+	eng.Wait()
+	pool.Close()
+	stopManager()
+	return errors.Join(err, <-mgrDone)
+}
+
+func (s *service) httpsURL() string {
+	return "https://" + net.JoinHostPort(reachable(s.l.https), strconv.Itoa(port(s.l.https)))
+}
+
+// announce waits until the hosts are known, tells the command line where the
+// doors are, and says so.
+func (s *service) announce(ctx context.Context, mgr ctrl.Manager) error {
+	if !mgr.GetCache().WaitForCacheSync(ctx) {
+		return ctx.Err()
+	}
+	https := s.httpsURL()
+	http := "http://" + net.JoinHostPort(reachable(s.l.http), strconv.Itoa(port(s.l.http)))
+	err := publishDoors(ctx, s.direct, map[string]string{
+		"http": http, "https": https, "rest": "http://" + s.l.rest.Addr().String(), "ca": string(s.ca.CertPEM()),
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.Out, "ingot is ready: Kubernetes API %s, REST http://%s, boot %s, agents %s\n",
+		s.APIAddress, s.l.rest.Addr(), http, https)
+	return err
+}
+
+// reachable is an address under which this machine reaches a listener of its own.
+func reachable(l net.Listener) string {
+	a := l.Addr().(*net.TCPAddr)
+	if a.IP.IsUnspecified() {
+		return "127.0.0.1"
+	}
+	return a.IP.String()
+}
+
+func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
+	mgr, err := ctrl.NewManager(s.REST, ctrl.Options{
+		Scheme: scheme,
+		Logger: logr.FromSlogHandler(s.Log.Handler()),
+		Metrics: metricsserver.Options{
+			BindAddress: s.MetricsAddress, SecureServing: true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress: s.HealthAddress,
+		LeaderElection:         s.LeaderElection,
+		LeaderElectionID:       "ingot",
+		// Metal3's name of the lease that another operator would hold.
+		LeaderElectionNamespace: namespace,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// secureDoor is everything behind HTTPS.
+func (s *service) secureDoor(agents *agentapi.Server, store *blob.Store, hub *engine.Hub, own string) (http.Handler, error) {
+	mux := http.NewServeMux()
+	agents.Register(mux)
+	hooks, err := admission.Handler()
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("POST "+admission.Path, hooks)
+	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, base: own}
+	ops.register(mux)
+	return mux, nil
+}
+
+// reap tells hosts of agents that fell silent while nothing was asked of them.
+func reap(ctx context.Context, agents *agentapi.Server, hosts *controller.Hosts) {
+	t := time.NewTicker(10 * time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			for _, id := range agents.Silent() {
+				hosts.Lost(id)
+				agents.End(id)
+			}
+		}
+	}
+}
+
+// randomID names a boot: 128 random bits.
+func randomID() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return hex.EncodeToString(b)
+}
+
+// events makes Kubernetes events; repeats are counted, not stored anew.
+type events struct{ record.EventRecorder }
+
+// Event is part of controller.EventSink.
+func (e events) Event(b *metal3.BareMetalHost, kind, reason, message string) {
+	const limit = 1024 // of core/v1 Event.message
+	e.EventRecorder.Event(b, kind, reason, strings.ToValidUTF8(message[:min(len(message), limit)], ""))
+}
+
+// secrets reads Secrets from the cache, and past it what the cache lacks.
+type secrets struct {
+	cached client.Reader
+	direct client.Reader
+}
+
+// Secret is part of engine.Secrets.
+func (s secrets) Secret(ctx context.Context, ns, name string) (*corev1.Secret, error) {
+	out := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: ns, Name: name}
+	err := s.cached.Get(ctx, key, out)
+	if client.IgnoreNotFound(err) == nil && err != nil {
+		err = s.direct.Get(ctx, key, out)
+	}
+	if err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	return out, nil
+}
+
+// bmcs opens BMCs through one pool.
+type bmcs struct{ pool *open.Pool }
+
+// Conn is part of engine.BMCs.
+func (b bmcs) Conn(ctx context.Context, h *metal3.BareMetalHost, creds bmc.Credentials, version string) (bmc.Conn, error) {
+	c, done, err := b.pool.Get(ctx, open.Key{
+		Address: h.Spec.BMC.Address, Version: version,
+		Options: open.Options{Insecure: h.Spec.BMC.DisableCertificateVerification},
+	}, creds)
+	if err != nil {
+		return nil, err
+	}
+	// The pool keeps it open for the next action, which comes soon.
+	done()
+	return c, nil
+}
