@@ -120,6 +120,11 @@ type HostRecordStatus struct {
 	// +optional
 	Image *ImageRef `json:"image,omitempty"`
 
+	// FirstBoot is what the installed system said of itself, once.
+	//
+	// +optional
+	FirstBoot *FirstBoot `json:"firstBoot,omitempty"`
+
 	// Seq numbers the actions of this host, so that step ids never repeat.
 	//
 	// +optional
@@ -303,4 +308,19 @@ type ImageRef struct {
 	//
 	// +optional
 	Digest string `json:"digest,omitempty"`
+}
+
+// FirstBoot is the report of an installed system after its first start. It is
+// evidence for people: nothing waits for it.
+type FirstBoot struct {
+	At metav1.MicroTime `json:"at"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Hostname string `json:"hostname,omitempty"`
+	// SSHKeys are the fingerprints of the keys that may log in.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	SSHKeys []string `json:"sshKeys,omitempty"`
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -92,6 +93,14 @@ func (c *CA) CertPEM() []byte {
 func (c *CA) Pin() string {
 	sum := sha256.Sum256(c.cert.Raw)
 	return hex.EncodeToString(sum[:])
+}
+
+// Token is a secret for one purpose that nobody can make without the
+// authority's key, and that is the same whenever it is asked for.
+func (c *CA) Token(purpose string) string {
+	mac := hmac.New(sha256.New, c.key.D.FillBytes(make([]byte, 32)))
+	mac.Write([]byte(purpose))
+	return hex.EncodeToString(mac.Sum(nil))
 }
 
 // Certificate of the authority itself.

@@ -278,6 +278,9 @@ func merge(into *record.Extra, x record.Extra) {
 	if x.KeyHash != "" {
 		into.KeyHash, into.AgentIP = x.KeyHash, x.AgentIP
 	}
+	if x.FirstBoot != nil {
+		into.FirstBoot = x.FirstBoot
+	}
 	if x.Manifest != "" {
 		into.Manifest = x.Manifest
 	}

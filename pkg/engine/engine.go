@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/agent"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/blob"
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/host"
@@ -75,8 +76,10 @@ type Engine struct {
 	Log      *slog.Logger
 	NewID    func() string
 	Epoch    int64
-	// HTTPPort of the boot door, where agents fetch chunks.
-	HTTPPort int
+	// HTTPPort of the boot door, where agents fetch chunks; HTTPSPort of the
+	// agents' door.
+	HTTPPort, HTTPSPort int
+	CA                  *auth.CA
 	// Post takes what came of an action. It must not block.
 	Post func(types.NamespacedName, Post)
 

@@ -21,7 +21,7 @@ import (
 // touched. It also makes the config drive once, so that a broken Secret is found
 // before the machine is started.
 func (e *Engine) prepareImage(ctx context.Context, in Input, a host.Action) Post {
-	if _, err := e.configDrive(ctx, in, 0); err != nil {
+	if _, err := e.configDrive(ctx, in, 0, nil); err != nil {
 		return failed(a, userdataProblem(in, err))
 	}
 	_, digest, p := e.manifest(ctx, in)
@@ -71,10 +71,10 @@ type keyRef struct {
 }
 
 // configDrive makes the host's config drive for a disk of that sector size (0:
-// the usual one).
-func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int) ([]byte, error) {
+// the usual one). report tells the installed system where to say that it is up.
+func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int, report *userdata.Report) ([]byte, error) {
 	b := in.BMH
-	d := userdata.Input{UUID: string(b.UID), Namespace: b.Namespace, Name: b.Name, SectorSize: sectorSize}
+	d := userdata.Input{UUID: string(b.UID), Namespace: b.Namespace, Name: b.Name, Report: report, SectorSize: sectorSize}
 	refs := map[keyRef]*[]byte{}
 	if r := b.Spec.UserData; r != nil {
 		refs[keyRef{userdata.KeyUserData, r.Name}] = &d.UserData

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ingot-metal/ingot/api/agent"
@@ -19,6 +20,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/inventory"
 	"github.com/ingot-metal/ingot/pkg/record"
+	"github.com/ingot-metal/ingot/pkg/userdata"
 )
 
 // runStep hands a step to the host's agent and takes its result.
@@ -100,21 +102,35 @@ func (e *Engine) write(ctx context.Context, in Input) (*agent.WriteStep, map[str
 	if p != nil {
 		return nil, nil, p
 	}
-	drive, err := e.configDrive(ctx, in, c.Disk.SectorSize)
-	if err != nil {
-		return nil, nil, userdataProblem(in, err)
-	}
-	// Chunks come from the address that the agent already reaches us at.
+	// Chunks and reports go to the address that the agent already reaches us at.
 	if err := e.Agents.WaitCalled(ctx, in.Host.Boot.ID, in.Host.Key); err != nil {
 		return nil, nil, NewProblem("agent-lost", nil, err.Error())
 	}
-	at := net.JoinHostPort(e.Agents.LocalIP(in.Host.Boot.ID), strconv.Itoa(e.HTTPPort))
+	ip := e.Agents.LocalIP(in.Host.Boot.ID)
+	report := &userdata.Report{
+		URL:  "https://" + net.JoinHostPort(ip, strconv.Itoa(e.HTTPSPort)) + FirstBootPath,
+		Host: in.Host.Key, Token: e.CA.Token(FirstBootPurpose(in.BMH)), CA: string(e.CA.CertPEM()),
+	}
+	drive, err := e.configDrive(ctx, in, c.Disk.SectorSize, report)
+	if err != nil {
+		return nil, nil, userdataProblem(in, err)
+	}
+	at := net.JoinHostPort(ip, strconv.Itoa(e.HTTPPort))
 	digest := blob.DigestOf(drive)
 	return &agent.WriteStep{
 		Disk: ref(c.Disk), Manifest: *m, ChunkBase: "http://" + at + "/images/sha256/",
 		ConfigDrive: string(digest), ConfigDriveSize: int64(len(drive)),
 		BootLabel: "ingot " + in.BMH.Name,
 	}, map[string][]byte{string(digest): drive}, nil
+}
+
+// FirstBootPath takes the report of an installed system.
+const FirstBootPath = "/firstboot/v1"
+
+// FirstBootPurpose is what a report's token is made for: one installation of one
+// host.
+func FirstBootPurpose(b *metal3.BareMetalHost) string {
+	return fmt.Sprintf("first boot %s %d", b.UID, b.Status.OperationHistory.Provision.Start.Unix())
 }
 
 // inspected takes in an inventory: hostile until checked, kept whole as a blob,

@@ -265,7 +265,12 @@ func check(t *testing.T, name, text string) {
 	if err != nil {
 		return
 	}
-	lines := strings.Count(text, "\n") + 1
+	lines := 1
+	for _, c := range text {
+		if strings.ContainsRune("\n\r\u0085\u2028\u2029", c) { // YAML 1.1 §5.4 has them all
+			lines++
+		}
+	}
 	for _, p := range set.Problems {
 		if p.Line < 0 || p.Line > lines || p.What == "" || strings.Contains(p.String(), "\n") {
 			t.Errorf("problem %+v of %d lines", p, lines)

@@ -123,6 +123,9 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 			r.WaitsFor = "the machine to start and the agent to call home"
 		}
 	}
+	if h.State == host.Provisioning && (h.Op == nil || h.Op.Phase != host.PhaseRun) || h.State == host.Deprovisioning {
+		r.FirstBoot = nil // of an earlier installation
+	}
 	r.Problem = nil
 	if p := h.Problem; p != nil {
 		r.Problem = &v1alpha1.Problem{

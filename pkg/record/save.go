@@ -41,6 +41,7 @@ type Extra struct {
 	AgentIP   string
 	BootMACs  []string
 	Manifest  string // digest of the image that was prepared
+	FirstBoot *v1alpha1.FirstBoot
 	Epoch     int64
 }
 
@@ -195,6 +196,9 @@ func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra)
 		if b.MACs == nil {
 			b.MACs = x.BootMACs
 		}
+	}
+	if x.FirstBoot != nil {
+		st.FirstBoot = x.FirstBoot
 	}
 	if x.Manifest != "" && h.LastTried != nil {
 		st.Image = &v1alpha1.ImageRef{URL: h.LastTried.URL, Digest: x.Manifest}

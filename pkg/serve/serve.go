@@ -135,7 +135,8 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	pool := open.NewPool(bmcIdle)
 	eng := &engine.Engine{
 		BMCs: bmcs{pool}, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
-		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch, HTTPPort: httpPort,
+		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch,
+		HTTPPort: httpPort, HTTPSPort: port(s.l.https), CA: s.ca,
 	}
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
@@ -161,7 +162,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		},
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
-	secure, err := s.secureDoor(agents, store, hub, own)
+	secure, err := s.secureDoor(hosts, agents, store, hub, own)
 	if err != nil {
 		return err
 	}
@@ -278,7 +279,7 @@ func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
 }
 
 // secureDoor is everything behind HTTPS.
-func (s *service) secureDoor(agents *agentapi.Server, store *blob.Store, hub *engine.Hub, own string) (http.Handler, error) {
+func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, store *blob.Store, hub *engine.Hub, own string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
 	hooks, err := admission.Handler()
@@ -286,6 +287,7 @@ func (s *service) secureDoor(agents *agentapi.Server, store *blob.Store, hub *en
 		return nil, err
 	}
 	mux.Handle("POST "+admission.Path, hooks)
+	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca})
 	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, base: own}
 	ops.register(mux)
 	return mux, nil

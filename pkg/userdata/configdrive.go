@@ -21,9 +21,21 @@ type Input struct {
 	NetworkData []byte // YAML or JSON, OpenStack's network_data.json; may be empty
 	UserData    []byte // verbatim; may be empty
 
+	// Report, if set, tells the installed system where to say that it is up.
+	Report *Report
+
 	// SectorSize is the disk's logical sector size. Above 2,048 the drive is a
 	// FAT file system, since Linux cannot mount ISO 9660 there; 0 means 512.
 	SectorSize int
+}
+
+// Report is the key "ingot" of meta_data.json: an installed system that knows it
+// posts {host, token, hostname, sshKeys} as JSON to URL, once.
+type Report struct {
+	URL   string `json:"url"`
+	Token string `json:"token"` // good for one report of this installation
+	Host  string `json:"host"`  // namespace/name
+	CA    string `json:"ca"`    // PEM, to know the URL's server by
 }
 
 // ConfigDrive returns the image of a config drive. Its errors are *Error.
@@ -92,6 +104,9 @@ func metaData(in Input) ([]byte, error) {
 		return nil, err
 	}
 	maps.Copy(meta, user)
+	if in.Report != nil {
+		meta["ingot"] = in.Report
+	}
 	return marshal(KeyMetaData, meta)
 }
 

@@ -42,7 +42,7 @@ func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
 // serve hands out content on a listener of the lab's wire.
 func serve(t *testing.T, l *lab, content []byte) string {
 	t.Helper()
-	ln, err := l.client.ListenTCP(0)
+	ln, err := l.web.ListenTCP(0)
 	must(t, err)
 	s := &httptest.Server{Listener: ln, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(content)

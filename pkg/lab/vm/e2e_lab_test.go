@@ -41,7 +41,8 @@ type lab struct {
 	t       *testing.T
 	sw      *labnet.Switch
 	journal *simbmc.Journal
-	client  *usernet.Stack // a bystander on the wire
+	client  *usernet.Stack // the BMCs' way to the wire
+	web     *usernet.Stack // a web server on the wire
 
 	mu    sync.Mutex
 	guest map[string]string // MAC to what its guest does
@@ -72,7 +73,7 @@ func newLab(t *testing.T) *lab {
 		return s
 	}
 	stack := attach(1)
-	l.client = attach(2)
+	l.client, l.web = attach(2), attach(3)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	t.Cleanup(func() { cancel(); _ = stack.Close(); wg.Wait() })
