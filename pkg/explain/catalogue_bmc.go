@@ -30,7 +30,7 @@ func bmcDiagnoses() []Diagnosis {
 			Cause:    "nothing answers at the BMC's address",
 			Evidence: "Connections that time out or that a router refuses (no route to host). A BMC whose port answers with a refusal is bmc-refused.",
 			Remedy: []string{
-				"check from this server: ping {bmcHost}",
+				"check from this server whether anything answers at {address}",
 				"check the BMC's cable, VLAN, address and gateway; a BMC on a shared port may be on the host's VLAN",
 				"if the address is wrong, change spec.bmc.address",
 			},

@@ -9,7 +9,7 @@ func bootDiagnoses() []Diagnosis {
 			Cause:    "no ProvisioningNetwork is served here, so nothing answers when the machine asks for an address",
 			Evidence: "The ProvisioningNetworks that exist, and the interfaces of this server.",
 			Remedy: []string{
-				"create a ProvisioningNetwork whose spec.interface is the one to the machines; interfaces here: {interfaces} || create a ProvisioningNetwork, or start ingot serve with --provisioning-interface and --provisioning-range",
+				"create a ProvisioningNetwork whose spec.interface is the one to the machines; interfaces here: {interfaces} || create a ProvisioningNetwork whose spec.interface is the one to the machines",
 			},
 			Class: Wait,
 		},
