@@ -9,4 +9,4 @@ trap 'rm -rf "$dir"' EXIT
 exec 3>&1
 unset KUBECONFIG
 HOME=$dir bin/ingot lab up --machines "${MACHINES:-2}" --data-dir "$dir" --boot-files out \
-	--provision out/demo.raw --demo --exit
+	--provision out/demo.raw --first-boot --exit

@@ -46,6 +46,7 @@ type labOptions struct {
 	bootFiles  string
 	provision  string
 	noWait     bool
+	firstBoot  bool
 	kubeconfig string // of the API that the machines are enrolled into
 }
 
@@ -75,6 +76,7 @@ the command line: a lab does not enrol into a cluster by accident.`,
 	f.IntVar(&o.MemoryMiB, "memory", 0, "MiB of a QEMU machine (default 768)")
 	f.StringVar(&o.Accel, "accel", "tcg", "QEMU's accelerator; tcg works everywhere")
 	f.StringVar(&o.provision, "provision", "", "image file to write to every machine once it is available; with --simulated, `pretend` makes a small one")
+	f.BoolVar(&o.firstBoot, "first-boot", false, "with --provision: wait until each installed system reports that it is up (the demo image does)")
 	f.BoolVar(&o.noWait, "exit", false, "with --provision: end once every machine is provisioned, instead of at Ctrl-C")
 	return cmd
 }
@@ -140,7 +142,12 @@ func runLab(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions) 
 	if err := enrolLab(ctx, c, l); err != nil {
 		return err
 	}
-	return showLab(ctx, a, o, l)
+	if err := showLab(ctx, a, c, o, l); err != nil || o.noWait && o.provision != "" {
+		return err
+	}
+	fmt.Fprintln(a.Err, "the lab runs until Ctrl-C, or ingot lab down")
+	<-ctx.Done()
+	return nil
 }
 
 func labClient(cfg *rest.Config) (client.WithWatch, error) {

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,7 +95,7 @@ func put(ctx context.Context, c client.Client, o client.Object, set func()) erro
 }
 
 // showLab lets a person watch, with the verbs that the person would use.
-func showLab(ctx context.Context, a *cli.App, o *labOptions, l *lab.Lab) error {
+func showLab(ctx context.Context, a *cli.App, c client.Client, o *labOptions, l *lab.Lab) error {
 	verb := func(args ...string) error {
 		if o.kubeconfig != "" {
 			args = append(args, "--kubeconfig", o.kubeconfig)
@@ -115,16 +122,78 @@ func showLab(ctx context.Context, a *cli.App, o *labOptions, l *lab.Lab) error {
 	for _, m := range l.Machines {
 		args = append(args, m.Name)
 	}
+	key, err := sshKey(o.Dir)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
-	if err := verb(append(args, "--image", image, "--wait")...); err != nil {
+	if err := verb(append(args, "--image", image, "--ssh-key", key, "--wait")...); err != nil {
 		return err
 	}
-	if err := errors.Join(verb("hosts"), ctx.Err()); err != nil || o.noWait {
-		return err
+	if o.firstBoot {
+		if err := awaitFirstBoot(ctx, a, c, l); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(a.Err, "%d machines provisioned in %s; the lab runs until Ctrl-C, or ingot lab down\n", len(l.Machines), time.Since(began).Round(time.Second))
-	<-ctx.Done()
-	return nil
+	fmt.Fprintf(a.Out, "%d machines, from enrolled to done in %s\n", len(l.Machines), time.Since(began).Round(100*time.Millisecond))
+	return errors.Join(verb("hosts"), ctx.Err())
+}
+
+// sshKey makes a key that provisioned systems are given, and returns the file of
+// its public part.
+func sshKey(dir string) (string, error) {
+	path := filepath.Join(dir, "id_ed25519.pub")
+	pub, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "ingot lab")
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(strings.TrimSuffix(path, ".pub"), pem.EncodeToMemory(block), 0o600); err != nil {
+		return "", err
+	}
+	line, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return "", err
+	}
+	return path, os.WriteFile(path, append(bytes.TrimSpace(ssh.MarshalAuthorizedKey(line)), " ingot-lab\n"...), 0o600)
+}
+
+// firstBootTimeout bounds the wait for installed systems: under emulation one
+// takes seconds, several at a time a little longer.
+const firstBootTimeout = 5 * time.Minute
+
+// awaitFirstBoot waits until each installed system has reported, and says what
+// it reported.
+func awaitFirstBoot(ctx context.Context, a *cli.App, c client.Client, l *lab.Lab) error {
+	ctx, cancel := context.WithTimeout(ctx, firstBootTimeout)
+	defer cancel()
+	waiting := map[string]bool{}
+	for _, m := range l.Machines {
+		waiting[m.Name] = true
+	}
+	for {
+		for name := range waiting {
+			hr := &v1alpha1.HostRecord{}
+			if err := c.Get(ctx, client.ObjectKey{Namespace: labNamespace, Name: name}, hr); err != nil {
+				return err
+			}
+			if b := hr.Status.FirstBoot; b != nil {
+				fmt.Fprintf(a.Out, "%s: its own system is up and reports: hostname %s, ssh key %s\n", name, b.Hostname, strings.Join(b.SSHKeys, ", "))
+				delete(waiting, name)
+			}
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("no report of the installed system from %s: look at the consoles below %s: %w", strings.Join(slices.Sorted(maps.Keys(waiting)), ", "), filepath.Dir(l.Machines[0].Disk), ctx.Err())
+		}
+	}
 }
 
 // pretendBytes is the size of the image that simulated machines are given.

@@ -60,8 +60,10 @@ type live struct {
 	poll   time.Time
 	polls  int // that failed in a row
 
-	mu    sync.Mutex
-	inbox []post
+	past     []v1alpha1.TimelineEntry // not written yet
+	timeline *v1alpha1.HostTimeline   // as last written; nil: not known
+	mu       sync.Mutex
+	inbox    []post
 }
 
 type post struct {
@@ -180,6 +182,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	}
 	c.tell(l, before)
 	c.act(ctx, req.NamespacedName, l, creds)
+	c.remember(ctx, l, before)
 	return ctrl.Result{RequeueAfter: c.pollPower(req.NamespacedName, l, creds)}, nil
 }
 
