@@ -99,7 +99,7 @@ func Run(ctx context.Context, c Config) (End, error) {
 			return End{}, ctx.Err()
 		}
 		if err == nil {
-			l.failures, l.bad = 0, 0
+			l.failures = 0
 			continue
 		}
 		if end := l.refused(err); end != nil {
@@ -149,7 +149,7 @@ func (l *loop) turn(ctx context.Context) (*End, error) {
 		}
 		return nil, err
 	}
-	l.last = nil
+	l.last, l.bad = nil, 0
 	again := l.known(step)
 	end := l.take(ctx, step)
 	if end == nil && again && time.Since(began) < time.Second {

@@ -7,12 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // PowerButton waits for the power button and calls off, once.
 func PowerButton(ctx context.Context, log *slog.Logger, off func()) {
-	// The driver may come with a module that is not loaded yet.
-	buttons := WaitFor(ctx, func() []string {
+	// The driver may come with a module that is not loaded yet; some machines
+	// have no button.
+	appear, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	buttons := WaitFor(appear, func() []string {
 		var out []string
 		names, _ := filepath.Glob("/sys/class/input/event*/device/name")
 		for _, n := range names {

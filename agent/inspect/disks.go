@@ -87,6 +87,9 @@ func (c *Collector) holders(dir string) []string {
 			out = append(out, list(filepath.Join(dir, p, "holders"))...)
 		}
 	}
+	if len(out) == 0 {
+		return nil
+	}
 	slices.Sort(out)
 	return slices.Compact(out)
 }

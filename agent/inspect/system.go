@@ -148,8 +148,8 @@ func (c *Collector) blocks() int64 {
 	return n * size
 }
 
-// modules are the populated slots (SMBIOS type 17). If they add up to more than
-// the memory blocks, they are what is built in.
+// modules are the populated slots (SMBIOS type 17). Unless firmware forgot some,
+// they are what is built in; memory blocks are rounded up to 128 MiB and more.
 func (c *Collector) modules() (func(*api.Inventory), error) {
 	table, err := os.ReadFile(filepath.Join(c.Sys, "firmware/dmi/tables/DMI"))
 	if err != nil {
@@ -162,7 +162,9 @@ func (c *Collector) modules() (func(*api.Inventory), error) {
 	}
 	return func(inv *api.Inventory) {
 		inv.Memory.Modules = mods
-		inv.Memory.Physical = max(inv.Memory.Physical, sum)
+		if sum >= inv.Memory.Usable && sum > 0 {
+			inv.Memory.Physical = sum
+		}
 	}, err
 }
 
@@ -186,11 +188,39 @@ func decodeModules(table []byte) (mods []api.Module, err error) {
 			continue
 		}
 		mods = append(mods, api.Module{
-			Slot: d.DeviceLocator, Size: mib << 20, Type: known(d.MemoryType.String()), MTs: int(d.Speed),
+			Slot: d.DeviceLocator, Size: mib << 20, Type: memoryType(int(d.MemoryType)), MTs: int(d.Speed),
 			Vendor: known(d.Manufacturer), Serial: known(d.SerialNumber), Part: known(d.PartNumber),
 		})
 	}
 	return mods, nil
+}
+
+// memoryType names a type by DSP0134 3.7, table 78. go-smbios v0.3.4 counts its
+// names from 0 and without the reserved values, so that DDR4 has another's.
+func memoryType(n int) string {
+	switch n {
+	case 0x03:
+		return "DRAM"
+	case 0x07:
+		return "RAM"
+	case 0x0f:
+		return "SDRAM"
+	case 0x12:
+		return "DDR"
+	case 0x13:
+		return "DDR2"
+	case 0x18:
+		return "DDR3"
+	case 0x1a:
+		return "DDR4"
+	case 0x1b, 0x1c, 0x1d, 0x1e:
+		return []string{"LPDDR", "LPDDR2", "LPDDR3", "LPDDR4"}[n-0x1b]
+	case 0x1f:
+		return "NVDIMM"
+	case 0x20, 0x21, 0x22, 0x23, 0x24:
+		return []string{"HBM", "HBM2", "DDR5", "LPDDR5", "HBM3"}[n-0x20]
+	}
+	return ""
 }
 
 // known drops the ways in which firmware says that it does not know.
