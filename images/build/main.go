@@ -19,8 +19,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "images/build:", err)
 		os.Exit(1)
 	}
@@ -81,8 +82,11 @@ func missing(want []string) error {
 	need := []tool{{"apt-get", "apt"}, {"dpkg-deb", "dpkg"}, {"zstd", "zstd"}, {"objcopy", "binutils"}, {stub, "systemd-boot-efi"}}
 	if slices.Contains(want, "demo") || slices.Contains(want, "debian") {
 		need = append(need, []tool{
-			{"/usr/sbin/sfdisk", "fdisk"}, {"/usr/sbin/mkfs.vfat", "dosfstools"}, {"mcopy", "mtools"},
-			{"grub-mkimage", "grub-common"}, {grubDir + "/boot.img", "grub-pc-bin"},
+			{"/usr/sbin/sfdisk", "fdisk"},
+			{"/usr/sbin/mkfs.vfat", "dosfstools"},
+			{"mcopy", "mtools"},
+			{"grub-mkimage", "grub-common"},
+			{grubDir + "/boot.img", "grub-pc-bin"},
 		}...)
 	}
 	if slices.Contains(want, "debian") {

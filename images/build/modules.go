@@ -41,7 +41,7 @@ func onDemand(flavour string) []string {
 // in, or the kernel's config has it not.
 func moduleSet(dir, flavour string, more ...string) (set []bare.Module, paths map[string]string, err error) {
 	paths = map[string]string{}
-	err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(p, ".ko") {
 			paths[moduleName(p)] = p
 		}

@@ -1,13 +1,15 @@
 // Command demo-os is the init of ingot's demo image: the smallest operating
 // system that reads its config drive. It takes the host name and SSH keys it was
-// given, says them on the serial console, reports home if its user data names a
-// URL, then idles until the power button.
+// given, says them on the serial console, reports home if its meta data says
+// where, then idles until the power button.
 package main
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -16,11 +18,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sort"
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 
 	"github.com/ingot-metal/ingot/agent/bare"
@@ -57,7 +59,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	if len(found) == 0 {
 		return errors.New("no config drive: no partition or disk is labelled config-2")
 	}
-	m, user, err := read(found[0])
+	m, err := read(found[0])
 	if err != nil {
 		return fmt.Errorf("config drive on %s: %w", found[0], err)
 	}
@@ -77,7 +79,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	fmt.Printf("ingot-demo: hostname=%s uuid=%s ssh-key=%s\r\n", got, m.UUID, describe(keys))
-	return report(ctx, log, user, got, m.UUID, describe(keys))
+	return report(ctx, log, m.Ingot, got, describe(keys))
 }
 
 // metaData is openstack/latest/meta_data.json as far as it is used here.
@@ -86,6 +88,17 @@ type metaData struct {
 	Name       string            `json:"name"`
 	Hostname   string            `json:"hostname"`
 	PublicKeys map[string]string `json:"public_keys"`
+	Ingot      *home             `json:"ingot"`
+
+	authorized []string // of the user data
+}
+
+// home is where the system says that it is up (pkg/userdata.Report).
+type home struct {
+	URL   string `json:"url"`
+	Token string `json:"token"`
+	Host  string `json:"host"`
+	CA    string `json:"ca"`
 }
 
 func (m metaData) keys() (out []string) {
@@ -93,17 +106,29 @@ func (m metaData) keys() (out []string) {
 		out = append(out, strings.TrimSpace(k))
 	}
 	sort.Strings(out)
-	return out
+	return append(out, m.authorized...)
+}
+
+// authorizedKeys are those that a cloud-config lists for the default user.
+func authorizedKeys(user []byte) []string {
+	var cfg struct {
+		Keys []string `yaml:"ssh_authorized_keys"`
+	}
+	// Other user data than a cloud-config is not for this system.
+	if !bytes.HasPrefix(user, []byte("#cloud-config")) || yaml.Unmarshal(user, &cfg) != nil {
+		return nil
+	}
+	return cfg.Keys
 }
 
 // maxFile bounds what is read from the drive.
 const maxFile = 8 << 20
 
 // read mounts the drive and takes what is on it.
-func read(dev string) (m metaData, user []byte, err error) {
+func read(dev string) (m metaData, err error) {
 	const dir = "/run/config"
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return m, nil, err
+		return m, err
 	}
 	flags := uintptr(unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
 	err = unix.Mount(dev, dir, "iso9660", flags, "")
@@ -111,21 +136,22 @@ func read(dev string) (m metaData, user []byte, err error) {
 		err = unix.Mount(dev, dir, "vfat", flags, "")
 	}
 	if err != nil {
-		return m, nil, fmt.Errorf("mounting: %w", err)
+		return m, fmt.Errorf("mounting: %w", err)
 	}
 	defer func() { err = errors.Join(err, unix.Unmount(dir, 0)) }()
 	b, err := small(filepath.Join(dir, "openstack/latest/meta_data.json"))
 	if err != nil {
-		return m, nil, err
+		return m, err
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return m, nil, fmt.Errorf("meta_data.json: %w", err)
+		return m, fmt.Errorf("meta_data.json: %w", err)
 	}
-	user, err = small(filepath.Join(dir, "openstack/latest/user_data"))
+	user, err := small(filepath.Join(dir, "openstack/latest/user_data"))
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return m, user, err
+	m.authorized = authorizedKeys(user)
+	return m, err
 }
 
 func small(path string) ([]byte, error) {
@@ -207,31 +233,49 @@ func describe(keys []string) string {
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
-// report tells home that the system is up, if the user data has a line
-// "ingot-report: URL".
-func report(ctx context.Context, log *slog.Logger, user []byte, name, uuid, key string) error {
-	m := regexp.MustCompile(`(?m)^#?\s*ingot-report:\s*(http\S+)\s*$`).FindSubmatch(user)
-	if m == nil {
+// report tells home that the system is up, over TLS that its config drive tells
+// how to trust.
+func report(ctx context.Context, log *slog.Logger, to *home, name, key string) error {
+	if to == nil || to.URL == "" {
 		return nil
 	}
 	if err := bare.Network(ctx, "", log); err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]string{"hostname": name, "uuid": uuid, "sshKey": key})
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(to.CA)) {
+		return errors.New("reporting home: the config drive's ca is no certificate")
+	}
+	body, err := json.Marshal(map[string]any{"host": to.Host, "token": to.Token, "hostname": name, "sshKeys": []string{key}})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(m[1]), bytes.NewReader(body))
-	if err != nil {
-		return err
+	for {
+		status, err := post(ctx, client, to.URL, body)
+		// A server that restarts is asked again; any answer of its own is final.
+		if err == nil && status < http.StatusInternalServerError {
+			log.Info("reported home", "status", status)
+			return nil
+		}
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return fmt.Errorf("reporting home: %w", errors.Join(err, ctx.Err()))
+		}
 	}
-	resp, err := http.DefaultClient.Do(req)
+}
+
+func post(ctx context.Context, c *http.Client, url string, body []byte) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("reporting home: %w", err)
+		return 0, err
 	}
-	defer resp.Body.Close()
-	log.Info("reported home", "status", resp.Status)
-	return nil
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	return resp.StatusCode, resp.Body.Close()
 }
