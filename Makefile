@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 BIN   := bin
 OUT   := out
+# Ramdisks to build: vm boots emulated machines, server real ones.
+FLAVOURS := vm,server
 GO    ?= go
 # A C compiler is needed for the race detector; without one the tests go without.
 RACE  := $(shell command -v cc >/dev/null 2>&1 && echo -race)
@@ -17,7 +19,7 @@ help: ## list the targets
 
 demo: ## emulated machines, from nothing to their own operating system
 	@hack/packages.sh demo
-	@$(MAKE) --no-print-directory build images demo-image
+	@$(MAKE) --no-print-directory build demo-image FLAVOURS=vm images
 	@hack/demo.sh
 
 test: ## unit, transcript, package and integration tests; no root, no QEMU
@@ -45,13 +47,13 @@ build: ## bin/ingot
 	$(GO) build -o $(BIN)/ingot ./cmd/ingot
 
 images: ## kernels and ramdisks into out/
-	$(GO) run ./images/build --out $(OUT) ramdisk
+	$(GO) run ./images/build -out $(OUT) -flavours $(FLAVOURS) ramdisk
 
 demo-image: ## the demo operating system into out/
-	$(GO) run ./images/build --out $(OUT) demo
+	$(GO) run ./images/build -out $(OUT) demo
 
 debian-image: ## a real Debian with cloud-init into out/ (root)
-	$(GO) run ./images/build --out $(OUT) debian
+	$(GO) run ./images/build -out $(OUT) debian
 
 generate: ## everything generated that is committed
 	hack/generate.sh

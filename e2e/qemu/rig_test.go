@@ -73,7 +73,7 @@ type rig struct {
 }
 
 // start runs the shipped binary and a lab. Both end with the test.
-func start(t *testing.T, cfg lab.Config, kinds ...lab.Kind) *rig {
+func start(t *testing.T, cfg lab.Config, kind lab.Kind, flags ...string) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ing") // short: Unix sockets lie below
 	if err != nil {
@@ -86,7 +86,7 @@ func start(t *testing.T, cfg lab.Config, kinds ...lab.Kind) *rig {
 		}
 		os.RemoveAll(dir)
 	})
-	cfg.Dir, cfg.Count, cfg.Kinds = filepath.Join(dir, "lab"), len(kinds), kinds
+	cfg.Dir, cfg.Count, cfg.Kinds = filepath.Join(dir, "lab"), 1, []lab.Kind{kind}
 	if r.lab, err = lab.Up(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func start(t *testing.T, cfg lab.Config, kinds ...lab.Kind) *rig {
 			t.Error(err)
 		}
 	})
-	r.serve()
+	r.serve(flags...)
 	return r
 }
 

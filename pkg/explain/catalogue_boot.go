@@ -103,7 +103,7 @@ func bootDiagnoses() []Diagnosis {
 			Remedy: []string{
 				"use the flavour {flavour}: it has the driver for {nics}",
 				"check that the machine reaches {url} from its boot port",
-				"look at the machine's console: a missing driver, no link, or no address",
+				"look at the machine's console: a missing driver, no link, no address, or too little memory (the agent needs 512 MiB)",
 			},
 			Class: Retry,
 		},
@@ -114,8 +114,9 @@ func bootDiagnoses() []Diagnosis {
 			Evidence: "The memory found and the memory needed.",
 			Remedy: []string{
 				"give the machine {needed} of memory; it has {found} || give the machine at least 512 MiB of memory",
+				"then wait for the next try, or change anything in the host's spec to have it at once",
 			},
-			Class: Terminal,
+			Class: Retry,
 		},
 		{
 			Code:     "boot-clock",

@@ -52,8 +52,14 @@ func phaseText(kind, phase string) string {
 		return "setting the next boot to the network"
 	case "order":
 		return "ordering the boot of the agent"
-	case "start", "run":
+	case "start":
+		if kind != "power-on" {
+			// What is recorded does not change until the agent calls.
+			return "starting the machine into the agent"
+		}
 		return "switching the machine on"
+	case "run":
+		return "starting the machine from its disk"
 	case "hello":
 		return "booting the agent"
 	case "inspect":
