@@ -122,11 +122,10 @@ func apply(link netlink.Link, ack *dhcpv4.DHCPv4) error {
 	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: &net.IPNet{IP: ack.YourIPAddr, Mask: mask}}); err != nil {
 		return fmt.Errorf("setting the address: %w", err)
 	}
-	for _, gw := range ack.Router() {
-		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw}); err != nil {
+	if gw := ack.Router(); len(gw) > 0 {
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw[0]}); err != nil {
 			return fmt.Errorf("setting the route: %w", err)
 		}
-		break
 	}
 	return nil
 }

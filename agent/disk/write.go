@@ -42,8 +42,13 @@ type Written struct {
 	Table  *GPT // nil: the image has none
 }
 
-// fetchTries of one chunk: a server's restart takes some seconds.
-const fetchTries = 8
+// fetchTries bound how long one thing is asked for: two and a half minutes, since
+// a server may restart more than once, and a step that fails for it has to be
+// done again from the start. Bytes that are wrong are fetched again less often.
+const (
+	fetchTries = 40
+	wrongTries = 8
+)
 
 // edge is what is wiped at both ends before anything else: an old partition
 // table must not outlive an interrupted write.
@@ -270,6 +275,9 @@ func (j *job) retry(ctx context.Context, do func() error) error {
 		if _, refused := errors.AsType[*transport.Refusal](err); refused {
 			break
 		}
+		if _, wrong := errors.AsType[*transport.DigestError](err); wrong && try+1 >= wrongTries {
+			break
+		}
 		if try+1 < fetchTries {
 			if err := j.Pause(ctx, try); err != nil {
 				return err
@@ -283,7 +291,7 @@ func (j *job) retry(ctx context.Context, do func() error) error {
 }
 
 func pause(ctx context.Context, try int) error {
-	t := time.NewTimer(min(250*time.Millisecond<<try, 8*time.Second))
+	t := time.NewTimer(250 * time.Millisecond << min(try, 4))
 	defer t.Stop()
 	select {
 	case <-t.C:

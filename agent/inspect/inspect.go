@@ -41,8 +41,16 @@ type part struct {
 func (c *Collector) Inventory(ctx context.Context, progress func(done, total int64, unit, detail string)) (api.Inventory, error) {
 	var inv api.Inventory
 	parts := []part{
-		{"vendor", c.vendor}, {"firmware", c.firmware}, {"cpu", c.cpu}, {"memory", c.memory}, {"memory modules", c.modules},
-		{"numa", c.numa}, {"disks", c.disks}, {"nics", c.nics}, {"pci", c.pci}, {"hostname", c.hostname},
+		{"vendor", c.vendor},
+		{"firmware", c.firmware},
+		{"cpu", c.cpu},
+		{"memory", c.memory},
+		{"memory modules", c.modules},
+		{"numa", c.numa},
+		{"disks", c.disks},
+		{"nics", c.nics},
+		{"pci", c.pci},
+		{"hostname", c.hostname},
 	}
 	for i, p := range parts {
 		progress(int64(i), int64(len(parts)), "devices", p.name)

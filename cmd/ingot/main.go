@@ -15,10 +15,12 @@ import (
 	"github.com/ingot-metal/ingot/pkg/cli"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// serve and manager hand their own logger on; the verbs have none.
 	ctrl.SetLogger(logr.Discard())
-	os.Exit(cli.Run(ctx, os.Args[1:], os.Getenv, cli.System(), serveCommand, managerCommand, labCommand))
+	return cli.Run(ctx, os.Args[1:], os.Getenv, cli.System(), serveCommand, managerCommand, labCommand)
 }

@@ -35,6 +35,7 @@ When all doors answer, one line that begins with "ingot is ready" is printed.`,
 			if err := s.complete(a, cmd); err != nil {
 				return err
 			}
+			limitMemory(cmd.Context(), a.Env)
 			return runServe(cmd.Context(), s, apiAddress, noFsync)
 		},
 	}

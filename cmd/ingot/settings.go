@@ -97,6 +97,9 @@ func fill(f *pflag.FlagSet, env func(string) string, path string) error {
 
 // complete checks the settings and fills in what follows from others.
 func (s *settings) complete(a *cli.App, cmd *cobra.Command) error {
+	if s.config == "" {
+		s.config = a.Env("INGOT_CONFIG")
+	}
 	if err := fill(cmd.Flags(), a.Env, s.config); err != nil {
 		return err
 	}

@@ -56,7 +56,8 @@ type Server struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Silence time.Duration // after which an agent counts as lost
-	// OnProgress is told of progress, at most once a second for an agent.
+	// OnProgress is told of the running step's progress, as often as the agent
+	// sends it: ours at most once a second. It must not block.
 	OnProgress func(host string, p agent.Progress)
 
 	mu       sync.Mutex
@@ -188,9 +189,6 @@ func (s *Server) progress(w http.ResponseWriter, r *http.Request) {
 	p.Detail = strings.ToValidUTF8(p.Detail[:min(len(p.Detail), agent.MaxDetail)], "")
 	ses.mu.Lock()
 	current := ses.step != nil && ses.step.ID == p.StepID
-	if current {
-		ses.progress = p
-	}
 	ses.mu.Unlock()
 	if current {
 		s.OnProgress(g.Host, p)

@@ -19,7 +19,6 @@ type session struct {
 	step     *agent.Step
 	outcome  chan agent.Result // of step; buffered, one result
 	secrets  map[string][]byte // by hex digest, for step alone
-	progress agent.Progress
 	lastSeen time.Time
 	localIP  string        // our address as the agent sees it
 	changed  chan struct{} // closed when step changes
@@ -34,7 +33,7 @@ func newSession(host string, now time.Time) *session {
 func (s *session) set(step *agent.Step, secrets map[string][]byte) chan agent.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.step, s.secrets, s.progress = step, secrets, agent.Progress{}
+	s.step, s.secrets = step, secrets
 	s.outcome = make(chan agent.Result, 1)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -97,10 +96,11 @@ func (s *Server) Run(ctx context.Context, bootID, host string, step agent.Step, 
 	outcome := ses.set(&step, secrets)
 	defer func() {
 		ses.mu.Lock()
-		if ses.step != nil && ses.step.ID == step.ID {
-			ses.step = nil
+		// A later Run, perhaps of the same step, has a channel of its own: this
+		// one, cancelled late, leaves what is that one's alone.
+		if ses.outcome == outcome {
+			ses.step, ses.secrets = nil, nil
 		}
-		ses.secrets = nil
 		ses.mu.Unlock()
 	}()
 	tick := time.NewTicker(s.Silence / 8)

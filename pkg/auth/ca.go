@@ -35,7 +35,16 @@ const (
 type CA struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	raw  []byte // of key: what tokens are made with
 	now  func() time.Time
+}
+
+func newCA(cert *x509.Certificate, key *ecdsa.PrivateKey, now func() time.Time) (*CA, error) {
+	raw, err := key.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate authority's key: %w", err)
+	}
+	return &CA{cert: cert, key: key, raw: raw, now: now}, nil
 }
 
 // NewCA makes an authority.
@@ -58,7 +67,7 @@ func NewCA(now func() time.Time) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CA{cert: cert, key: key, now: now}, nil
+	return newCA(cert, key, now)
 }
 
 // LoadCA reads what PEM wrote.
@@ -71,7 +80,7 @@ func LoadCA(certPEM, keyPEM []byte, now func() time.Time) (*CA, error) {
 	if !ok || !pair.Leaf.IsCA {
 		return nil, errors.New("reading the certificate authority: want a CA certificate with an ECDSA key")
 	}
-	return &CA{cert: pair.Leaf, key: key, now: now}, nil
+	return newCA(pair.Leaf, key, now)
 }
 
 // PEM encodes the authority for LoadCA. The second part is secret.
@@ -98,7 +107,7 @@ func (c *CA) Pin() string {
 // Token is a secret for one purpose that nobody can make without the
 // authority's key, and that is the same whenever it is asked for.
 func (c *CA) Token(purpose string) string {
-	mac := hmac.New(sha256.New, c.key.D.FillBytes(make([]byte, 32)))
+	mac := hmac.New(sha256.New, c.raw)
 	mac.Write([]byte(purpose))
 	return hex.EncodeToString(mac.Sum(nil))
 }

@@ -87,16 +87,40 @@ type server struct {
 	Doors
 	ctx    context.Context // of one Serve
 	cancel context.CancelCauseFunc
+	stack  *usernet.Stack // nil: an interface of this machine
 	wg     sync.WaitGroup
 }
+
+// errSwitch is why every server on a lab's switch ends when the switch does.
+var errSwitch = errors.New("the switch is gone")
 
 // run keeps a server going; its failure ends them all.
 func (s *server) run(what string, f func() error) {
 	s.wg.Go(func() {
-		if err := f(); err != nil && s.ctx.Err() == nil {
-			s.cancel(fmt.Errorf("%s: %w", what, err))
+		err := f()
+		if err == nil || s.ctx.Err() != nil {
+			return
 		}
+		if s.detached() {
+			err = errSwitch // which closed the sockets, whoever notices first
+		} else {
+			err = fmt.Errorf("%s: %w", what, err)
+		}
+		s.cancel(err)
 	})
+}
+
+// detached reports whether the switch that is served on is gone.
+func (s *server) detached() bool {
+	if s.stack == nil {
+		return false
+	}
+	select {
+	case <-s.stack.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // inUserspace attaches to a lab's switch and serves everything there.
@@ -105,11 +129,12 @@ func (s *server) inUserspace(path string) error {
 	if err != nil {
 		return err
 	}
+	s.stack = stack
 	s.run("switch", func() error {
 		defer stack.Close()
 		select {
 		case <-stack.Done():
-			return errors.New("the switch is gone")
+			return errSwitch
 		case <-s.ctx.Done():
 			return nil
 		}

@@ -48,7 +48,7 @@ var errNoAPI = errors.New("there is no API to talk to: start one with `ingot ser
 func (a *App) kubeconfig() (clientcmd.ClientConfig, string, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{}
 	overrides := &clientcmd.ConfigOverrides{}
-	source := ""
+	var source string
 	home := filepath.Join(a.Env("HOME"), ".kube", "config")
 	data := filepath.Join(a.DataDir(), "kubeconfig")
 	switch {

@@ -17,7 +17,7 @@ func (a *App) powerCommand() *cobra.Command {
 		Example: `  ingot power on w1 w2 --wait
   ingot power off w1
   ingot power reboot w1 --hard`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(*cobra.Command, []string) error {
 			return Usage("say what to do: ingot power on, off or reboot HOST...")
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },

@@ -47,6 +47,8 @@ type Hosts struct {
 	index index
 	wake  chan event.GenericEvent
 	base  context.Context // of actions, which outlive a reconcile
+
+	restored chan struct{} // closed when the index knows all hosts
 }
 
 // live is one host in memory. Only its reconcile touches it, save the inbox.
@@ -76,6 +78,7 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	c.base = ctx
 	c.hosts = map[types.NamespacedName]*live{}
 	c.index = newIndex()
+	c.restored = make(chan struct{})
 	c.wake = make(chan event.GenericEvent, 1024)
 	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
 	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
@@ -206,6 +209,10 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 		secret = s
 	}
 	w := record.Wants(b, secret)
+	var err error
+	if w.DataVersion, err = c.dataVersion(ctx, b); err != nil {
+		return host.Wants{}, bmc.Credentials{}, err
+	}
 	if w.SecretVersion == "" {
 		return w, bmc.Credentials{}, nil
 	}
@@ -335,10 +342,16 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 		case host.Release:
 			err = c.release(ctx, l)
 		default:
-			// An action that a later event of the same round overtook.
-			if a.Seq == l.h.Seq {
-				c.Engine.Do(c.base, in, a)
+			if a.Seq != l.h.Seq {
+				continue // a later event of the same round overtook it
 			}
+			if a.Verb == host.OrderBoot {
+				if p := c.sharedMAC(l.objs.BMH); p != nil {
+					c.post(k, post{Post: engine.Post{Event: host.Outcome{Seq: a.Seq, Problem: p}}})
+					continue
+				}
+			}
+			c.Engine.Do(c.base, in, a)
 		}
 		if err != nil {
 			// Tried again at the next reconcile, which the queue's back-off orders.

@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -157,15 +159,42 @@ func (c *Hosts) restore(ctx context.Context) error {
 		}
 	}
 	c.index.synced = true
+	close(c.restored)
 	return nil
+}
+
+// Restored is closed when all hosts are known after a start. Until then an
+// unknown machine may be a host's.
+func (c *Hosts) Restored() <-chan struct{} { return c.restored }
+
+// restoreWait bounds how long an agent's call waits for our start.
+const restoreWait = 10 * time.Second
+
+// awaitRestored has a call that came during our start wait for its end. Calls
+// gather at a door that is open and not served yet; were they refused, every
+// agent would back off at the very moment at which we can answer.
+func (c *Hosts) awaitRestored(ctx context.Context) {
+	if c.restored == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, restoreWait)
+	defer cancel()
+	select {
+	case <-c.restored:
+	case <-ctx.Done(): // the call is told to come again
+	}
 }
 
 // redeemWait bounds how long a hello waits for its record.
 const redeemWait = 15 * time.Second
 
+// minMemoryMiB is what the smallest ramdisk needs to inspect a machine.
+const minMemoryMiB = 200
+
 // Redeem believes an agent's first hello for a boot that was ordered. It is part
 // of agentapi.Boots.
 func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Grant, error) {
+	c.awaitRestored(ctx)
 	b, err := c.findBoot(claim.Hello.BootID)
 	if err != nil {
 		return agentapi.Grant{}, err
@@ -174,6 +203,12 @@ func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Gran
 		if !shares(b.macs, claim.Hello.MACs) {
 			c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-other-mac: an agent with the MACs " + strings.Join(claim.Hello.MACs, ", ") + " claimed this host's boot"})
 			return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "none of the machine's MAC addresses belongs to the host of this boot"}
+		}
+		if found := claim.Hello.MemoryMiB; found > 0 && found < minMemoryMiB {
+			c.post(b.host, post{Post: engine.Post{Event: host.Refused{BootID: claim.Hello.BootID, Problem: *engine.NewProblem("boot-ram",
+				map[string]string{"found": fmt.Sprintf("%d MiB", found), "needed": fmt.Sprintf("%d MiB", minMemoryMiB)},
+				fmt.Sprintf("the agent found %d MiB of memory", found))}}})
+			return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "the machine has too little memory"}
 		}
 		if err := c.redeem(ctx, b.host, claim); err != nil {
 			return agentapi.Grant{}, err
@@ -208,6 +243,7 @@ func (c *Hosts) redeem(ctx context.Context, k types.NamespacedName, claim agenta
 // Redeemed finds the host that an agent was believed for. It is part of
 // agentapi.Boots.
 func (c *Hosts) Redeemed(bootID, keyHash string) (agentapi.Grant, error) {
+	c.awaitRestored(c.base)
 	b, err := c.findBoot(bootID)
 	if err != nil {
 		return agentapi.Grant{}, &agentapi.Refusal{Code: codeOf(err), Message: "this boot is over"}
@@ -219,7 +255,8 @@ func (c *Hosts) Redeemed(bootID, keyHash string) (agentapi.Grant, error) {
 }
 
 func codeOf(err error) string {
-	if r, ok := err.(*agentapi.Refusal); ok && r.Code == agent.ErrRetry {
+	var r *agentapi.Refusal
+	if errors.As(err, &r) && r.Code == agent.ErrRetry {
 		return agent.ErrRetry
 	}
 	return agent.ErrGone
@@ -279,6 +316,32 @@ func (c *Hosts) BootOf(mac net.HardwareAddr) Boot {
 		out.ID = id
 	}
 	return out
+}
+
+// sharedMAC is the problem of a host whose boots cannot be told from another's:
+// the MAC that it boots from is an earlier host's. A host that declares none is
+// known by any that is its own.
+func (c *Hosts) sharedMAC(b *metal3.BareMetalHost) *host.Problem {
+	k := client.ObjectKeyFromObject(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	macs := c.index.of[k].macs
+	if b.Spec.BootMACAddress != "" {
+		macs = macs[:min(1, len(macs))] // macsOf lists it first
+	}
+	var other types.NamespacedName
+	for _, m := range macs {
+		owner, known := c.index.macs[m]
+		if !known || owner == k {
+			return nil
+		}
+		other = owner
+	}
+	if other.Name == "" {
+		return nil
+	}
+	return engine.NewProblem("inspect-duplicate-mac", map[string]string{"host": b.Name, "other": other.String()},
+		fmt.Sprintf("%s is a MAC address of %s too, which was enrolled before", strings.Join(macs, ", "), other))
 }
 
 // Saw notes how far the boot of a machine got. Only what is new wakes its host.

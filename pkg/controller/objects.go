@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -109,6 +110,36 @@ func (c *Hosts) claim(ctx context.Context, b *metal3.BareMetalHost, name string)
 		return nil, fmt.Errorf("claiming Secret %s: %w", key, err)
 	}
 	return s, nil
+}
+
+// dataVersion names the versions of the Secrets that the host's config drive is
+// made of, and has the host woken when one of them changes.
+func (c *Hosts) dataVersion(ctx context.Context, b *metal3.BareMetalHost) (string, error) {
+	if b.Spec.Image == nil {
+		return "", nil
+	}
+	var names []string
+	for _, ref := range []*corev1.SecretReference{b.Spec.UserData, b.Spec.MetaData, b.Spec.NetworkData} {
+		if ref != nil && ref.Name != "" {
+			names = append(names, ref.Name)
+		}
+	}
+	if n := b.Spec.PreprovisioningNetworkDataName; n != "" {
+		names = append(names, n)
+	}
+	var versions []string
+	for _, n := range names {
+		key := types.NamespacedName{Namespace: b.Namespace, Name: n}
+		c.mu.Lock()
+		c.index.uses(key, client.ObjectKeyFromObject(b))
+		c.mu.Unlock()
+		s := &corev1.Secret{}
+		if err := c.Client.Get(ctx, key, s); client.IgnoreNotFound(err) != nil {
+			return "", fmt.Errorf("reading Secret %s: %w", key, err)
+		}
+		versions = append(versions, n+"="+s.ResourceVersion)
+	}
+	return strings.Join(versions, " "), nil
 }
 
 // release lets go of a deleted host's Secret and of the object itself.

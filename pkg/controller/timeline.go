@@ -52,20 +52,21 @@ func (c *Hosts) writeTimeline(ctx context.Context, l *live) error {
 	b := l.objs.BMH
 	t := l.timeline
 	if t == nil {
-		t = &v1alpha1.HostTimeline{}
-		err := c.Reader.Get(ctx, client.ObjectKeyFromObject(b), t)
-		if apierrors.IsNotFound(err) {
-			t = &v1alpha1.HostTimeline{
-				ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name, OwnerReferences: []metav1.OwnerReference{record.Owner(b)}},
-				Entries:    l.past,
-			}
-			if err := c.Client.Create(ctx, t, record.FieldOwner); err != nil {
-				return err
-			}
+		// Most often this is the first: then no read is needed.
+		t = &v1alpha1.HostTimeline{
+			ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name, OwnerReferences: []metav1.OwnerReference{record.Owner(b)}},
+			Entries:    l.past,
+		}
+		err := c.Client.Create(ctx, t, record.FieldOwner)
+		if err == nil {
 			l.timeline = t
 			return nil
 		}
-		if err != nil {
+		if !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+		t = &v1alpha1.HostTimeline{}
+		if err := c.Reader.Get(ctx, client.ObjectKeyFromObject(b), t); err != nil {
 			return err
 		}
 	}

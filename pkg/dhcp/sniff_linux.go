@@ -41,8 +41,7 @@ func listenReplies(ifname string) (*replies, error) {
 		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: binary.NativeEndian.Uint16([]byte{0x08, 0x00}), Ifindex: ifi.Index})
 	}
 	if err != nil {
-		unix.Close(fd)
-		return nil, err
+		return nil, errors.Join(err, unix.Close(fd))
 	}
 	return &replies{file: os.NewFile(uintptr(fd), "packet:"+ifname)}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/ingot-metal/ingot/api/agent"
@@ -57,6 +58,7 @@ func (e *Engine) manifest(ctx context.Context, in Input) (*agent.Manifest, blob.
 	if !errors.As(err, &ie) {
 		return nil, "", NewProblem("image-unreachable", facts, err.Error())
 	}
+	maps.Copy(facts, ie.Facts)
 	p := NewProblem(ie.Code, facts, ie.Message)
 	if ie.Retryable {
 		p.Class = host.Retry

@@ -42,7 +42,7 @@ func inspectDiagnoses() []Diagnosis {
 				"compare with host {other}: delete the one that is enrolled twice, or correct its MAC address",
 				"delete the host that is enrolled twice, or correct its MAC address",
 			},
-			Class: Terminal,
+			Class: Retry,
 		},
 		{
 			Code:     "inspect-changed",

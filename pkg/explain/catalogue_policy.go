@@ -75,6 +75,16 @@ func policyDiagnoses() []Diagnosis {
 			Class: Retry,
 		},
 		{
+			Code:     "api-slow",
+			Title:    "Kubernetes API does not answer",
+			Cause:    "the Kubernetes API did not answer what had to be read before going on",
+			Evidence: "What was read, and the API's error.",
+			Remedy: []string{
+				"nothing, unless it lasts; then see whether the API server and etcd are healthy: kubectl get --raw /readyz?verbose",
+			},
+			Class: Retry,
+		},
+		{
 			Code:     "disk-full",
 			Title:    "this server's disk is full",
 			Cause:    "there is no room left in ingot's data directory",

@@ -44,7 +44,9 @@ func (s *stepper) decide() bool {
 	case Available:
 		return s.available()
 	case Provisioning:
-		if s.cancelled() {
+		// The state may have been persisted without what is tried (a crash between
+		// the two writes), and an older try may differ in the checksum alone.
+		if s.cancelled() || *w.Image != *h.LastTried {
 			return s.to(Deprovisioning)
 		}
 		return s.begin(OpProvision, false)

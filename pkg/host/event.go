@@ -3,7 +3,7 @@ package host
 import "time"
 
 // Event is something that was seen. It is one of Observe, Tick, Outcome,
-// PowerRead, Hello, BootSeen, AgentLost and BMCSilent.
+// PowerRead, Hello, Refused, BootSeen, AgentLost and BMCSilent.
 type Event interface{ event() }
 
 // Observe replaces what is declared.
@@ -28,6 +28,13 @@ type PowerRead struct{ Power Power }
 // to be the first to do so.
 type Hello struct{ BootID string }
 
+// Refused is an agent that called home with the boot that we ordered, from a
+// machine that is of no use as it is.
+type Refused struct {
+	BootID  string
+	Problem Problem
+}
+
 // BootSeen is what a boot server has seen of the boot that we ordered.
 type BootSeen struct{ Seen Seen }
 
@@ -43,6 +50,7 @@ func (Tick) event()      {}
 func (Outcome) event()   {}
 func (PowerRead) event() {}
 func (Hello) event()     {}
+func (Refused) event()   {}
 func (BootSeen) event()  {}
 func (AgentLost) event() {}
 func (BMCSilent) event() {}

@@ -142,6 +142,7 @@ func (e *explorer) moves(h Host) []move {
 	if h.Boot != nil {
 		if !h.Boot.Redeemed {
 			add("hello", Hello{BootID: h.Boot.ID})
+			add("refused", Refused{BootID: h.Boot.ID, Problem: Problem{Code: "boot-ram", Class: Retry}})
 		}
 		add("lost", AgentLost{BootID: h.Boot.ID})
 	}

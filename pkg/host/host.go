@@ -61,6 +61,7 @@ type Wants struct {
 	SecretName            string // spec.bmc.credentialsName
 	SecretVersion         string // of usable credentials; empty: see SecretProblem
 	SecretProblem         *Problem
+	DataVersion           string // of the Secrets that the config drive is made of
 	Online                bool
 	DisablePowerOff       bool
 	Image                 *Image
@@ -77,6 +78,14 @@ type Wants struct {
 
 // Managed reports whether the host names a BMC.
 func (w Wants) Managed() bool { return w.Address != "" || w.SecretName != "" }
+
+// secrets is another text whenever a Secret that a problem may depend on changed.
+func (w Wants) secrets() string {
+	if w.DataVersion == "" {
+		return w.SecretVersion
+	}
+	return w.SecretVersion + " " + w.DataVersion
+}
 
 // Boot is one start of the machine into the agent that we ordered.
 type Boot struct {

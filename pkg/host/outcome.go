@@ -83,6 +83,9 @@ func (s *stepper) failed(p Problem) {
 		return
 	}
 	h.Op = nil
+	if p.Code == "disk-mismatch" {
+		h.InventoryBoot = "" // the disks are others than we know: look again
+	}
 	s.problem(kind, p)
 }
 
@@ -97,7 +100,7 @@ func (s *stepper) problem(kind OpKind, p Problem) {
 		p.Attempts = h.FailCount
 	}
 	p.Type, p.Since = errorType(kind, h.State), s.now
-	p.Generation, p.Secret = h.Wants.Generation, h.Wants.SecretVersion
+	p.Generation, p.Secret = h.Wants.Generation, h.Wants.secrets()
 	if p.Class == Retry {
 		p.NextTry = s.now.Add(s.m.backoff(h.Key, p.Attempts))
 	}
@@ -129,6 +132,17 @@ func (s *stepper) lost() {
 			fmt.Sprintf("the agent of boot %s fell silent in phase %s", short(id), h.Op.Phase),
 		}})
 	}
+}
+
+// refused ends a boot whose agent was not let in. What was believed before is not
+// touched: anybody may claim a boot.
+func (s *stepper) refused(e Refused) {
+	h := &s.h
+	if h.Op == nil || h.Op.Phase != PhaseHello || h.Boot == nil || h.Boot.ID != e.BootID {
+		return
+	}
+	s.endAgent()
+	s.failed(e.Problem)
 }
 
 // endAgent forgets the boot, so that no agent is believed until another is

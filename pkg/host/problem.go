@@ -44,7 +44,7 @@ type Problem struct {
 	Attempts   int
 	NextTry    time.Time // zero: it waits for a change
 	Generation int64     // declared generation it was met at
-	Secret     string    // Secret version it was met at
+	Secret     string    // Secret versions it was met at
 }
 
 // errorType is what Metal3 calls a failure of op in state s.

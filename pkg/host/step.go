@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -47,6 +48,8 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 			b.Redeemed = true
 			s.finish(PhaseHello)
 		}
+	case Refused:
+		s.refused(e)
 	case BootSeen:
 		if s.h.Boot != nil {
 			s.h.Boot.Seen = e.Seen
@@ -203,7 +206,10 @@ func (s *stepper) deleteNext() bool {
 // depend on was changed.
 func (s *stepper) wake() bool {
 	h, p := &s.h, s.h.Problem
-	changed := p.Generation != h.Wants.Generation || p.Secret != h.Wants.SecretVersion
+	changed := p.Generation != h.Wants.Generation || p.Secret != h.Wants.secrets()
+	if now := h.Wants.SecretProblem; now != nil && now.Code == p.Code && !slices.Equal(now.Seen, p.Seen) {
+		changed = true // still unusable, for another reason
+	}
 	due := !p.NextTry.IsZero() && !s.now.Before(p.NextTry)
 	if !changed && !due {
 		return false

@@ -22,6 +22,7 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what Step a
 //	done [power=on|off] the awaited action was done
 //	fail CODE [wait] [SEEN…]  the awaited action failed
 //	hello               the agent calls home with the boot that was ordered
+//	refuse CODE         the agent that calls home is sent away
 //	lost                the agent fell silent
 //	power on|off        a poll found the power so
 //	seen dhcp|script|kernel|other=IP
@@ -94,13 +95,15 @@ func (p *player) step(e Event) {
 func (p *player) command(line string) {
 	p.t.Helper()
 	f := strings.Fields(line)
-	if p.h.Boot == nil && (f[0] == "hello" || f[0] == "lost" || f[0] == "seen") {
+	if p.h.Boot == nil && (f[0] == "hello" || f[0] == "lost" || f[0] == "refuse" || f[0] == "seen") {
 		p.t.Fatalf("%s: no boot is ordered; the host is %q, doing %+v", f[0], p.h.State, p.h.Op)
 	}
 	switch f[0] {
 	case "wants":
 		w := p.h.Wants
-		w.Generation++
+		if !strings.HasPrefix(f[1], "data=") { // a Secret's change is none of the host's
+			w.Generation++
+		}
 		for _, kv := range f[1:] {
 			k, v, _ := strings.Cut(kv, "=")
 			p.applyWants(&w, k, v)
@@ -127,6 +130,8 @@ func (p *player) command(line string) {
 		p.step(Outcome{Seq: p.h.Seq, Problem: pr})
 	case "hello":
 		p.step(Hello{BootID: p.h.Boot.ID})
+	case "refuse":
+		p.step(Refused{BootID: p.h.Boot.ID, Problem: Problem{Code: f[1], Class: Retry}})
 	case "lost":
 		p.step(AgentLost{BootID: p.h.Boot.ID})
 	case "power":
@@ -174,6 +179,8 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		if v == "" {
 			w.SecretProblem = &Problem{Code: "bmc-secret-missing", Class: Wait, Seen: []string{"no Secret default/s1"}}
 		}
+	case "data":
+		w.DataVersion = v
 	case "online":
 		w.Online = on
 	case "image":

@@ -1,6 +1,9 @@
 package host
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Waits says, for a person, what the host is waiting for. It is empty only when
 // the host is where it should be.
@@ -34,6 +37,9 @@ func (h Host) Waits() string {
 func (h Host) remedyPlace() string {
 	if h.Problem.Type == RegistrationError || h.Problem.Type == ProvisionedRegistrationErr {
 		return fmt.Sprintf("the Secret %s or spec.bmc", h.Wants.SecretName)
+	}
+	if strings.HasPrefix(h.Problem.Code, "userdata-") {
+		return "the Secret that spec names, or spec"
 	}
 	return "spec"
 }

@@ -27,6 +27,7 @@ type Error struct {
 	Message   string
 	Retryable bool // false: the same request will fail until something is changed
 	Err       error
+	Facts     map[string]string // what the diagnosis's remedy speaks of; nil: nothing is known
 }
 
 // Error is the message; it holds no query string and no password of a URL.

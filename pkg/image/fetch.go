@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -157,7 +158,9 @@ func (r *Resolver) fetch(ctx context.Context, u *url.URL, w io.Writer, limit int
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil && ctx.Err() == nil && total >= 0 && done < total:
-			return retryable(CodeTruncated, err, "%s: the connection ended after %d of %d bytes", show(u), done, total)
+			e := retryable(CodeTruncated, err, "%s: the connection ended after %d of %d bytes", show(u), done, total)
+			e.Facts = map[string]string{"got": strconv.FormatInt(done, 10), "want": strconv.FormatInt(total, 10)}
+			return e
 		case err != nil:
 			return fetchError(ctx, u, err)
 		}

@@ -57,7 +57,9 @@ func sniffFormat(head []byte, declared string) (string, error) {
 		return "", terminal(CodeFormat, "the image is a web page: the URL leads to a download page or an error page")
 	}
 	if declared != "" && declared != found {
-		return "", terminal(CodeFormat, "the image is declared %s but is %s: set format: %s", declared, found, found)
+		e := terminal(CodeFormat, "the image is declared %s but is %s: set format: %s", declared, found, found)
+		e.Facts = map[string]string{"found": found}
+		return "", e
 	}
 	return found, nil
 }

@@ -348,7 +348,7 @@ func TestPrepareRefuses(t *testing.T) {
 			return Source{URL: strings.Replace(r.base, "//", "//user:hunter2@", 1) + "/none?sig=hunter2", Checksum: sum}
 		}, CodeUnreachable, false, "/none: the server answers 404 Not Found"},
 		{"server error", func(r *rig) Source {
-			return Source{URL: r.serve("/d", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }), Checksum: sum}
+			return Source{URL: r.serve("/d", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }), Checksum: sum}
 		}, CodeUnreachable, true, "503"},
 		{"truncated", func(r *rig) Source {
 			return Source{URL: r.serve("/d", func(w http.ResponseWriter, _ *http.Request) {

@@ -231,6 +231,7 @@ func (r *Resolver) openOwn(ctx context.Context, d blob.Digest, want checksum) (s
 func (r *Resolver) mismatch(ctx context.Context, src source, what, got string, want checksum) error {
 	// Not retried at once: mirrors change rarely, and a person has to look.
 	e := terminal(CodeChecksum, "%s: the file is %s %s, the checksum says %s", what, want.kind, got, want.hex)
+	e.Facts = map[string]string{"got": got}
 	kind, err := sniffCompression(head(src))
 	if err != nil || kind == "" {
 		return e
@@ -243,6 +244,7 @@ func (r *Resolver) mismatch(ctx context.Context, src source, what, got string, w
 	h := newHash(want.kind)
 	if _, err := io.Copy(h, &ctxReader{ctx, d}); err == nil && fmt.Sprintf("%x", h.Sum(nil)) == want.hex {
 		e.Message += fmt.Sprintf("; that is the checksum of the decompressed file: give the one of the %s file as it is served", kind)
+		e.Facts["form"] = "decompressed"
 	}
 	return e
 }

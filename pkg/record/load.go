@@ -2,9 +2,11 @@ package record
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
@@ -46,6 +48,11 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	}
 	if r.Boot != nil {
 		h.Boot = &host.Boot{ID: r.Boot.ID, Ordered: when(r.Boot.Ordered), Redeemed: r.Boot.Redeemed != nil}
+		if h.Boot.Redeemed {
+			// In the course of an operation the BareMetalHost is not told of power
+			// (saveBMH); where an agent runs, it is on.
+			h.Power = host.PowerOn
+		}
 	}
 	if op := r.Operation; op != nil && belongs(host.OpKind(op.Kind), h.State) {
 		h.Op = &host.Op{
@@ -98,7 +105,7 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 	r := *old.DeepCopy()
 	r.Seq, r.Dirty, r.FailCount = h.Seq, h.Dirty, int32(h.FailCount)
 	r.LastTried = toProvisioned(h.LastTried)
-	r.WaitsFor = h.Waits()
+	r.WaitsFor = clip(h.Waits(), maxWaits)
 	if h.Good != "" {
 		if r.BMC == nil {
 			r.BMC = &v1alpha1.BMC{}
@@ -152,15 +159,47 @@ func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 	return r
 }
 
+// canWait reports whether what changed may be written with what comes next. An
+// operation passes through some phases on its way to one that must be recorded;
+// after a crash in between, the phase that is stored is entered again, and comes
+// to the same: the image lies in the cache, the agent sends its recorded result
+// again, the machine is off already.
+func canWait(st, stored v1alpha1.HostRecordStatus) bool {
+	op, was := st.Operation, stored.Operation
+	switch {
+	case op == nil || was == nil || op.Kind != was.Kind || op.Epoch != was.Epoch,
+		st.Problem != nil || stored.Problem != nil,
+		st.Dirty != stored.Dirty || st.FailCount != stored.FailCount,
+		st.Boot != nil && !equality.Semantic.DeepEqual(st.Boot, stored.Boot):
+		return false
+	}
+	switch host.Phase(op.Phase) {
+	case host.PhaseOff, host.PhaseNetBoot, host.PhaseOrder, host.PhaseDisk, host.PhaseDiskBoot:
+		return true
+	}
+	return false
+}
+
+// maxWaits is the schema's limit of waitsFor: a longer one would have the whole
+// status refused.
+const maxWaits = 1024
+
 // bound keeps evidence small: the record is written often.
 func bound(seen []string) []string {
 	out := slices.Clone(seen[:min(len(seen), 8)])
 	for i, s := range out {
-		if len(s) > 300 {
-			out[i] = s[:300] + "…"
-		}
+		out[i] = clip(s, 300)
 	}
 	return out
+}
+
+// clip makes s fit for n bytes of JSON. What is no UTF-8 would come back changed
+// from the API, and be written again for ever.
+func clip(s string, n int) string {
+	if s = strings.ToValidUTF8(s, "?"); len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
 }
 
 func fromProvisioned(p *v1alpha1.ProvisionedImage) *host.Image {
@@ -181,7 +220,7 @@ func micro(t time.Time) *metav1.MicroTime {
 	if t.IsZero() {
 		return nil
 	}
-	m := metav1.NewMicroTime(t)
+	m := metav1.NewMicroTime(t.Truncate(time.Microsecond)) // as it is stored
 	return &m
 }
 

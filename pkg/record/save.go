@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"time"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -27,9 +27,13 @@ const Finalizer = metal3.BareMetalHostFinalizer
 // Objects are the two objects of a host, as this process last wrote or read
 // them. Only their owner writes their status, so they are never older than what
 // is stored, whatever a cache says.
+//
+// HR may be ahead of what is stored, by what can wait for the next write.
 type Objects struct {
 	BMH *metal3.BareMetalHost
 	HR  *v1alpha1.HostRecord
+
+	stored *v1alpha1.HostRecordStatus // of HR; nil: HR.Status
 }
 
 // Extra is what the life cycle does not know and the same writes carry.
@@ -126,7 +130,7 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 		// written with the next thing that matters.
 		st.PoweredOn = old.PoweredOn
 	}
-	if old.LastUpdated != nil && reflect.DeepEqual(quiet(st), quiet(old)) {
+	if old.LastUpdated != nil && equality.Semantic.DeepEqual(quiet(st), quiet(old)) {
 		return nil
 	}
 	stamp := metav1.NewTime(now)
@@ -206,14 +210,22 @@ func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra)
 	if st.Operation != nil {
 		st.Operation.Epoch = x.Epoch
 	}
-	if reflect.DeepEqual(significant(st), significant(o.HR.Status)) {
+	stored := o.stored
+	if stored == nil {
+		stored = &o.HR.Status
+	}
+	if equality.Semantic.DeepEqual(significant(st), significant(*stored)) {
 		return nil
 	}
 	hr := o.HR.DeepCopy()
 	hr.Status = st
+	if canWait(st, *stored) {
+		o.HR, o.stored = hr, stored
+		return nil
+	}
 	if err := s.Client.Status().Update(ctx, hr, FieldOwner); err != nil {
 		return fmt.Errorf("writing the record of %s: %w", h.Key, err)
 	}
-	o.HR = hr
+	o.HR, o.stored = hr, nil
 	return nil
 }

@@ -116,9 +116,7 @@ func conditions(st *metal3.BareMetalHostStatus, h host.Host, generation int64) {
 		case kind == metal3.ReadyCondition || kind == metal3.ProgressingCondition && ok:
 			c.Message = h.Waits()
 		}
-		if len(c.Message) > 1024 {
-			c.Message = c.Message[:1024]
-		}
+		c.Message = clip(c.Message, 1024)
 		apimeta.SetStatusCondition(&st.Conditions, c)
 	}
 	registered := h.State != host.None && h.State != host.Unmanaged && h.State != host.Registering

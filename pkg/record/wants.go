@@ -38,7 +38,7 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		w.Detach = detach(v)
 	}
 	w.Reboot = reboot(b.Annotations)
-	if v, ok := b.Annotations[metal3.InspectAnnotationPrefix]; ok && v != metal3.InspectAnnotationValueDisabled {
+	if v, ok := b.Annotations[metal3.InspectAnnotationPrefix]; ok && v != metal3.InspectAnnotationValueDisabled { //nolint:staticcheck // Metal3 honours the old form still
 		w.InspectAgain = true
 	}
 	if w.Managed() {

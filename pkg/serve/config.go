@@ -33,7 +33,10 @@ type Config struct {
 
 	Machine   host.Machine
 	PollEvery time.Duration
-	Workers   int
+	// AgentSilence is after how long an agent counts as lost; 0: 90 s. An idle
+	// one calls every 30 s.
+	AgentSilence time.Duration
+	Workers      int
 
 	LeaderElection bool
 	Log            *slog.Logger

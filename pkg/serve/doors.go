@@ -69,9 +69,16 @@ func (c *certCache) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return cert, nil
 }
 
+// orders says what is ordered for a machine; controller.Hosts does.
+type orders interface {
+	BootOf(mac net.HardwareAddr) controller.Boot
+	// Restored is closed when all hosts are known after a start.
+	Restored() <-chan struct{}
+}
+
 // scripts makes each machine's boot script from what is ordered for its host.
 type scripts struct {
-	hosts     *controller.Hosts
+	hosts     orders
 	networks  *controller.Networks
 	pin       string
 	flavour   string
@@ -80,9 +87,20 @@ type scripts struct {
 	httpsPort uint16
 }
 
+// restoreWait bounds how long a machine that boots waits for our start.
+const restoreWait = 20 * time.Second
+
 // Script is part of httpboot.Scripts. A machine of which nothing is wanted goes
 // on to its disk; one that nobody enrolled is told nothing.
 func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr) ([]byte, error) {
+	// A refusal would send a machine that boots during our start to its disk.
+	ctx, cancel := context.WithTimeout(ctx, restoreWait)
+	defer cancel()
+	select {
+	case <-s.hosts.Restored():
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	b := s.hosts.BootOf(mac)
 	if !b.Known {
 		return nil, httpboot.ErrUnknown
@@ -193,7 +211,7 @@ func (w *watcher) http(e httpboot.Event) {
 }
 
 // addresses is what DHCP asks: known machines get an address of the range.
-type addresses struct{ hosts *controller.Hosts }
+type addresses struct{ hosts orders }
 
 // Lookup is part of dhcp.Hosts.
 func (a addresses) Lookup(_ context.Context, mac net.HardwareAddr) (dhcp.Reservation, bool) {

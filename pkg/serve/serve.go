@@ -141,10 +141,13 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
 		Store:  hostrecord.Store{Client: mgr.GetClient(), Now: time.Now},
-		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log,
+		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log, //nolint:staticcheck // core/v1 events: what kubectl describe and Metal3 show
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
 	agents := agentapi.New(s.ca, hosts, time.Now, s.Log)
+	if s.AgentSilence > 0 {
+		agents.Silence = s.AgentSilence
+	}
 	agents.OnProgress = func(h string, p agent.Progress) {
 		hub.Set(h, engine.Progress{Step: p.StepID, Done: p.Done, Total: p.Total, Unit: p.Unit, Detail: p.Detail})
 	}

@@ -25,8 +25,6 @@ const (
 	errNotFound  = 1
 	errAccess    = 2
 	errIllegal   = 4
-
-	errOptions = 8
 )
 
 const (

@@ -2,6 +2,7 @@ package userdata
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -269,7 +270,7 @@ func (nm naming) fields(name string, n *node, dir bool) []byte {
 	if name == "" {
 		return px
 	}
-	return append(append(px, 'N', 'M', byte(5+len(name)), 1, 0), name...)
+	return slices.Concat(px, []byte{'N', 'M', byte(5 + len(name)), 1, 0}, []byte(name))
 }
 
 // both16 and both32 write a number in both byte orders (ECMA-119, 7.2.3, 7.3.3).

@@ -15,10 +15,12 @@ import (
 	api "github.com/ingot-metal/ingot/api/agent"
 )
 
-// How long bytes are asked for: as long as a server takes to restart.
+// How long bytes are asked for, as in agent/disk: a server may restart more than
+// once, and a step that fails for it has to be done again from the start.
 const (
-	fetchTries   = 8
-	fetchBackoff = 250 * time.Millisecond // doubled at every try: 32 s in all
+	fetchTries      = 40
+	fetchBackoff    = 250 * time.Millisecond // doubled at every try
+	longestFetching = 4 * time.Second        // two and a half minutes in all
 )
 
 // maxFrame bounds a frame: zstd adds some bytes a block to what it cannot
@@ -97,6 +99,6 @@ func insist(ctx context.Context, fetch func() error) error {
 		if refused || try == fetchTries || !pause(ctx, delay) {
 			return fault.New(fault.ImageUnreachable, "%w", err)
 		}
-		delay *= 2
+		delay = min(delay*2, longestFetching)
 	}
 }

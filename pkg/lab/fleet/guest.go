@@ -105,19 +105,6 @@ func (g *guest) open(path string) (*disk, api.Disk, error) {
 	return nil, api.Disk{}, fmt.Errorf("no disk %s", path)
 }
 
-// erase empties one disk and records it.
-func (g *guest) erase(ctx context.Context, path string) error {
-	d, spec, err := g.open(path)
-	if err != nil {
-		return err
-	}
-	if err := d.erase(ctx); err != nil {
-		return err
-	}
-	g.m.log(KindErase, spec.Serial)
-	return nil
-}
-
 // takeDeath says whether this write is one that the machine does not survive.
 func (g *guest) takeDeath() bool {
 	g.m.mu.Lock()

@@ -19,6 +19,9 @@ const (
 	bootBackoff = 500 * time.Millisecond // doubled at every try: 31 s in all
 )
 
+// scriptRetry is the sleep at the end of a script whose kernel did not load.
+const scriptRetry = 5 * time.Second
+
 // outcome is how a ramdisk ends.
 type outcome int
 
@@ -52,15 +55,26 @@ func (m *Machine) run(ctx context.Context, o simbmc.BootOverride) {
 		return
 	}
 	m.log(KindStart, "network")
-	s, err := m.bootScript(ctx)
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		m.log(KindStuck, err.Error())
-	case s.local:
-		m.startDisk(ctx)
-	default:
-		m.startRamdisk(ctx, s, o.Mode)
+	for {
+		s, err := m.bootScript(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			m.log(KindStuck, err.Error())
+			return
+		case s.local:
+			m.startDisk(ctx)
+			return
+		}
+		if m.load(ctx, s) == nil {
+			m.startRamdisk(ctx, s, o.Mode)
+			return
+		}
+		// The script's own way out: it asks for itself once more.
+		if !pause(ctx, scriptRetry) {
+			return
+		}
 	}
 }
 
@@ -163,15 +177,19 @@ func (m *Machine) fetch(ctx context.Context, target, byteRange string) (string, 
 	return string(text), err
 }
 
-// startRamdisk stands for kernel and ramdisk: it asks for their first bytes, so
-// that the server sees what it would see, and runs the agent itself.
-func (m *Machine) startRamdisk(ctx context.Context, s script, mode simbmc.BootMode) {
+// load asks for the first bytes of kernel and ramdisk, so that the server sees
+// what it would see.
+func (m *Machine) load(ctx context.Context, s script) error {
 	for _, target := range append([]string{s.kernel}, s.initrd...) {
-		if _, err := m.fetch(ctx, target, "bytes=0-0"); err != nil && ctx.Err() == nil {
-			m.log(KindStuck, "cannot load "+err.Error())
-			return
+		if _, err := m.fetch(ctx, target, "bytes=0-0"); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// startRamdisk stands for a kernel that runs: it is the agent itself.
+func (m *Machine) startRamdisk(ctx context.Context, s script, mode simbmc.BootMode) {
 	m.mu.Lock()
 	silent := m.faults.Silent
 	m.mu.Unlock()

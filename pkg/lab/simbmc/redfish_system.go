@@ -112,7 +112,7 @@ func (b *BMC) patchSystem(ctx context.Context, body obj) reply {
 func mergeBoot(o *BootOverride, change obj) *redfishError {
 	for name, value := range change {
 		text, isText := value.(string)
-		valid := false
+		var valid bool
 		switch name {
 		case "BootSourceOverrideTarget":
 			o.Target = BootTarget(text)

@@ -397,14 +397,14 @@ func TestRedfishFaults(t *testing.T) {
 	}
 
 	s.SetFaults(Faults{Refuse: true})
-	if _, err := http.Get(base + "/redfish/v1/"); err == nil { //nolint:bodyclose // there is none
+	if _, err := http.Get(base + "/redfish/v1/"); err == nil {
 		t.Error("refuse: answered")
 	}
 	s.SetFaults(Faults{Hang: true})
 	ctx, cancel := context.WithTimeout(testContext(t), 50*time.Millisecond)
 	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", base+"/redfish/v1/", nil)
-	if _, err := http.DefaultClient.Do(req); err == nil || ctx.Err() == nil { //nolint:bodyclose // there is none
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, base+"/redfish/v1/", nil)
+	if _, err := http.DefaultClient.Do(req); err == nil || ctx.Err() == nil {
 		t.Errorf("hang: %v", err)
 	}
 	s.SetFaults(Faults{})

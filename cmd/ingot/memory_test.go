@@ -1,0 +1,21 @@
+package main
+
+import "testing"
+
+func TestMemoryLimit(t *testing.T) {
+	tests := map[string]struct {
+		live uint64
+		want int64
+	}{
+		"nothing known":    {want: 400 << 20},
+		"a thousand hosts": {live: 250 << 20, want: 400 << 20},
+		"ten thousand":     {live: 1 << 30, want: 3 << 29},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := memoryLimit(tt.live); got != tt.want {
+				t.Errorf("memoryLimit(%d) = %d, want %d", tt.live, got, tt.want)
+			}
+		})
+	}
+}
