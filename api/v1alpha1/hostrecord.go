@@ -24,6 +24,7 @@ type HostRecord struct {
 	// +optional
 	Spec HostRecordSpec `json:"spec,omitzero"`
 	// +optional
+	// +structType=atomic
 	Status HostRecordStatus `json:"status,omitzero"`
 }
 
@@ -58,11 +59,6 @@ type HostRecordSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Hold string `json:"hold,omitempty"`
-
-	// LastProvisioned is the image that was last written in full.
-	//
-	// +optional
-	LastProvisioned *ProvisionedImage `json:"lastProvisioned,omitempty"`
 }
 
 // ProvisionedImage is an image as it was asked for when it was written.
@@ -202,12 +198,6 @@ type Boot struct {
 	// +optional
 	// +kubebuilder:validation:Enum=tpm;media;lan
 	Level TrustLevel `json:"level,omitempty"`
-	// MACs that may boot with it.
-	//
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=128
-	MACs []string `json:"macs,omitempty"`
 	// IP from which the agent calls.
 	//
 	// +optional

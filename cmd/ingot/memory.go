@@ -12,6 +12,7 @@ import (
 // some 150 MB of the program itself, come on top.
 const (
 	memoryFloor = 400 << 20
+	memoryOther = 128 << 20
 	memoryEvery = 15 * time.Second
 )
 
@@ -36,9 +37,10 @@ func limitMemory(ctx context.Context, env func(string) string) {
 	}()
 }
 
-// memoryLimit leaves room for half as much again as is in use.
+// memoryLimit leaves room for half as much again as is in use, and for what else
+// the limit counts: stacks, free pages, the runtime's own.
 func memoryLimit(live uint64) int64 {
-	return max(memoryFloor, int64(live+live/2))
+	return max(memoryFloor, int64(live+live/2)+memoryOther)
 }
 
 // liveHeap is what the last collection left.

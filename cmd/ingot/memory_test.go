@@ -8,8 +8,9 @@ func TestMemoryLimit(t *testing.T) {
 		want int64
 	}{
 		"nothing known":    {want: 400 << 20},
-		"a thousand hosts": {live: 250 << 20, want: 400 << 20},
-		"ten thousand":     {live: 1 << 30, want: 3 << 29},
+		"a small rack":     {live: 150 << 20, want: 400 << 20},
+		"a thousand hosts": {live: 240 << 20, want: 488 << 20},
+		"ten thousand":     {live: 1 << 30, want: 3<<29 + 128<<20},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -141,7 +141,7 @@ func checkWrites(t *testing.T, m *vm.Machine, image string, lastRun int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bytesByRun = map[int]int64{}
+	bytesByRun := map[int]int64{}
 	for _, w := range ranges {
 		if w.Op == vm.OpWrite {
 			bytesByRun[w.Run] += w.Length

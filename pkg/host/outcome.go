@@ -138,7 +138,15 @@ func (s *stepper) lost() {
 // touched: anybody may claim a boot.
 func (s *stepper) refused(e Refused) {
 	h := &s.h
-	if h.Op == nil || h.Op.Phase != PhaseHello || h.Boot == nil || h.Boot.ID != e.BootID {
+	if h.Op == nil || h.Boot == nil || h.Boot.ID != e.BootID || h.Boot.Redeemed {
+		return
+	}
+	switch h.Op.Phase {
+	case PhaseHello:
+	case PhaseStart: // it was quicker than the BMC's answer
+		s.emit(Action{Verb: Cancel})
+		h.Seq++
+	default:
 		return
 	}
 	s.endAgent()

@@ -10,6 +10,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle"
@@ -19,6 +20,7 @@ import (
 	mutatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/mutating"
 	validatingwebhook "k8s.io/apiserver/pkg/admission/plugin/webhook/validating"
 	"k8s.io/apiserver/pkg/endpoints/filters"
+	"k8s.io/apiserver/pkg/registry/generic"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/util/notfoundhandler"
 	"k8s.io/apiserver/pkg/util/webhook"
@@ -89,6 +91,7 @@ func newAPI(ctx context.Context, c apiConfig) (runnable, *rest.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	extConfig.ExtraConfig.CRDRESTOptionsGetter = uncached{extConfig.ExtraConfig.CRDRESTOptionsGetter}
 	aggConfig, err := cp.CreateAggregatorConfig(*generic, completed, informers, c.services,
 		kubeConfig.ProxyTransport, kubeConfig.PeerProxy, initializers)
 	if err != nil {
@@ -106,6 +109,21 @@ func newAPI(ctx context.Context, c apiConfig) (runnable, *rest.Config, error) {
 		return nil, nil, err
 	}
 	return prepared, agg.GenericAPIServer.LoopbackClientConfig, nil
+}
+
+// uncached keeps objects that are large or often written, and that few read, out
+// of the server's watch cache: it would hold each of them decoded, and each
+// version of the last minutes. Who lists or watches them reads etcd.
+type uncached struct{ generic.RESTOptionsGetter }
+
+// GetRESTOptions is part of generic.RESTOptionsGetter.
+func (u uncached) GetRESTOptions(r schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
+	o, err := u.RESTOptionsGetter.GetRESTOptions(r, example)
+	switch r.String() {
+	case "hardwaredata.metal3.io", "hostrecords.ingot.dev", "hosttimelines.ingot.dev":
+		o.Decorator = generic.UndecoratedStorage
+	}
+	return o, err
 }
 
 func chain(kubeConfig *cp.Config, extConfig *apiextensionsapiserver.Config, aggConfig *aggregatorapiserver.Config) (*aggregatorapiserver.APIAggregator, error) {
@@ -162,6 +180,10 @@ func apiOptions(ctx context.Context, c apiConfig) (options.CompletedOptions, err
 	o.Authentication.ServiceAccounts.Issuers = []string{"https://kubernetes.default.svc"}
 	o.Authentication.ServiceAccounts.OptionalTokenGetter = newTokenGetter
 	o.Authorization.Modes = []string{"RBAC"}
+
+	// Its queues share a busy server among many tenants. Here there is one, and
+	// the limits on requests in flight stay.
+	o.Features.EnablePriorityAndFairness = false
 
 	completed, err := o.Complete(ctx, nil, nil)
 	if err != nil {

@@ -43,7 +43,6 @@ type Extra struct {
 	Inventory *v1alpha1.InventoryRef
 	KeyHash   string // of the agent that redeemed the boot
 	AgentIP   string
-	BootMACs  []string
 	Manifest  string // digest of the image that was prepared
 	FirstBoot *v1alpha1.FirstBoot
 	Epoch     int64
@@ -196,9 +195,6 @@ func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra)
 		if h.Boot.Redeemed && b.Redeemed == nil {
 			b.Redeemed = micro(s.Now())
 			b.KeyHash, b.IP, b.Level = x.KeyHash, x.AgentIP, v1alpha1.TrustLAN
-		}
-		if b.MACs == nil {
-			b.MACs = x.BootMACs
 		}
 	}
 	if x.FirstBoot != nil {
