@@ -171,7 +171,7 @@ type ran struct {
 }
 
 // run begins a step and returns where its result will come.
-func (d *door) run(ctx context.Context, id string, secrets map[string][]byte) <-chan ran {
+func (d *door) run(ctx context.Context, id string, secrets map[string][]byte) chan ran {
 	c := make(chan ran, 1)
 	go func() {
 		r, err := d.Run(ctx, "b1", "rack/w1", agent.Step{ID: id, Kind: agent.StepInspect, Epoch: 7}, secrets)
