@@ -63,9 +63,14 @@ func Install(ctx context.Context, cfg *rest.Config) error {
 	return nil
 }
 
+// stuckAfter is how long a resource may be accepted without being served before
+// the API server is asked to look again.
+const stuckAfter = 2 * time.Second
+
 func waitEstablished(ctx context.Context, crds dynamic.ResourceInterface, name string) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
+	nudge := time.After(stuckAfter)
 	why := "not seen yet"
 	for {
 		o, err := crds.Get(ctx, name, metav1.GetOptions{})
@@ -81,9 +86,46 @@ func waitEstablished(ctx context.Context, crds dynamic.ResourceInterface, name s
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not served in time (%s): %w", why, ctx.Err())
+		case <-nudge:
+			if err := lookAgain(ctx, crds, name); err != nil {
+				return err
+			}
 		case <-tick.C:
 		}
 	}
+}
+
+// lookAgain has the API server consider a resource anew. One that was killed
+// after it accepted the names and before it established the resource never gets
+// there by itself: at its start it takes the resource for new, and only a change
+// has it established (apiextensions' crdHandler queues it on updates). So the
+// condition's message is changed, and nothing else.
+func lookAgain(ctx context.Context, crds dynamic.ResourceInterface, name string) error {
+	o, err := crds.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if done, _ := established(o); done {
+		return nil
+	}
+	conditions, _, err := unstructured.NestedSlice(o.Object, "status", "conditions")
+	if err != nil {
+		return err
+	}
+	for _, c := range conditions {
+		if c, ok := c.(map[string]any); ok && c["type"] == "Established" {
+			c["message"] = "accepted before the API server was restarted"
+		}
+	}
+	if err := unstructured.SetNestedSlice(o.Object, conditions, "status", "conditions"); err != nil {
+		return err
+	}
+	// The resource version makes this a no for whoever was established meanwhile.
+	_, err = crds.UpdateStatus(ctx, o, metav1.UpdateOptions{FieldManager: fieldManager})
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
 }
 
 // established also says why not, which is a clash of names, as a rule.
