@@ -212,8 +212,10 @@ func TestDebian(t *testing.T) {
 	r.enrol()
 	b := r.awaitState("lab-1", metal3.StateAvailable, 3*time.Minute)
 	userData := filepath.Join(r.dir, "user-data.yaml")
-	text := "#cloud-config\nssh_authorized_keys:\n  - " + sshPublicKey +
-		"runcmd:\n  - [sh, -c, 'echo \"ingot-e2e host=$(hostname) keys=$(grep -c journey /home/debian/.ssh/authorized_keys /root/.ssh/authorized_keys 2>/dev/null | tr \"\\\\n\" \" \") instance=$(cat /var/lib/cloud/data/instance-id)\" > /dev/ttyS0']\n"
+	text := "#cloud-config\nssh_authorized_keys:\n  - " + sshPublicKey + `runcmd:
+  - [sh, -c, 'echo "ingot-e2e host=$(hostname) instance=$(cat /var/lib/cloud/data/instance-id)" > /dev/ttyS0']
+  - [sh, -c, 'echo "ingot-e2e keys=$(grep -c journey /home/debian/.ssh/authorized_keys)" > /dev/ttyS0']
+`
 	if err := os.WriteFile(userData, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -222,10 +224,9 @@ func TestDebian(t *testing.T) {
 	defer cancel()
 	// One key for the default user, and the host's UID as cloud-init's instance:
 	// CAPM3 finds its Node by it.
-	if err := r.lab.VMs["lab-1"].WaitSerial(ctx, "/home/debian/.ssh/authorized_keys:1 "); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.lab.VMs["lab-1"].WaitSerial(ctx, "ingot-e2e host=deb-1 instance="+string(b.UID)); err != nil {
-		t.Fatal(err)
+	for _, want := range []string{"ingot-e2e host=deb-1 instance=" + string(b.UID), "ingot-e2e keys=1"} {
+		if err := r.lab.VMs["lab-1"].WaitSerial(ctx, want); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
