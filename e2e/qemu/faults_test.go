@@ -3,10 +3,9 @@
 package qemu
 
 import (
-	"context"
+	"encoding/binary"
 	"encoding/json"
 	"net"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +14,7 @@ import (
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 
 	"github.com/ingot-metal/ingot/pkg/lab"
-	"github.com/ingot-metal/ingot/pkg/usernet"
+	labnet "github.com/ingot-metal/ingot/pkg/lab/net"
 )
 
 // explained is what `ingot explain -o json` says that tests read.
@@ -39,11 +38,10 @@ func (r *rig) explain(name string) explained {
 // impatient are limits for machines that are known to fail.
 func impatient() []string { return []string{"--boot-timeout", "40s", "--retry-unit", "1s"} }
 
-// TestSecondDHCPServer has somebody else on the wire whose offers firmware likes
-// better. The host says who it is; once that one is gone, it goes on by itself.
+// TestSecondDHCPServer has somebody else on the wire who answers first. The host says who it is; once that one is gone, it goes on by itself.
 func TestSecondDHCPServer(t *testing.T) {
 	r := start(t, lab.Config{}, biosIPMI, impatient()...)
-	stop := rogue(t, r.lab.Socket)
+	stop := rogue(t, r.lab.Switch)
 	r.enrol()
 	r.await("lab-1", "in error", 3*time.Minute, func(b *metal3.BareMetalHost) bool { return b.Status.ErrorType == metal3.InspectionError })
 	e := r.explain("lab-1")
@@ -59,55 +57,64 @@ func TestSecondDHCPServer(t *testing.T) {
 
 const rogueIP = "10.77.0.9"
 
-// rogue answers DHCP on the switch as a misconfigured server would, with iPXE's
-// option for a high priority (175.1), so that its offer is the one taken.
-func rogue(t *testing.T, socket string) (stop func()) {
+// rogue answers DHCP as a misconfigured server would, and is always the first: it
+// sees a machine's packet before the switch passes it on.
+func rogue(t *testing.T, sw *labnet.Switch) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	st, err := usernet.Attach(ctx, socket, usernet.Config{
-		MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}, Addr: netip.MustParsePrefix(rogueIP + "/24"),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { st.Close() })
-	conn, err := st.ListenUDP(netip.Addr{}, 67)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		buf := make([]byte, 1500)
-		for {
-			n, _, err := conn.ReadFrom(buf)
-			if err != nil {
+	return sw.Tap(func(f []byte) {
+		const ethernet, ipv4, udp = 14, 20, 8
+		if len(f) < ethernet+ipv4+udp || f[23] != 17 || binary.BigEndian.Uint16(f[36:38]) != 67 {
+			return
+		}
+		m, err := dhcpv4.FromBytes(f[ethernet+ipv4+udp:])
+		if err != nil {
+			return
+		}
+		kind := dhcpv4.MessageTypeOffer
+		if m.MessageType() == dhcpv4.MessageTypeRequest {
+			if !m.ServerIdentifier().Equal(net.ParseIP(rogueIP)) {
 				return
 			}
-			m, err := dhcpv4.FromBytes(buf[:n])
-			if err != nil {
-				continue
-			}
-			kind := dhcpv4.MessageTypeOffer
-			if m.MessageType() == dhcpv4.MessageTypeRequest {
-				if !m.ServerIdentifier().Equal(net.ParseIP(rogueIP)) {
-					continue
-				}
-				kind = dhcpv4.MessageTypeAck
-			}
-			reply, err := dhcpv4.NewReplyFromRequest(m,
-				dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.IPv4(10, 77, 0, 66)), dhcpv4.WithServerIP(net.ParseIP(rogueIP)),
-				dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithLeaseTime(600),
-				dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(rogueIP))),
-				dhcpv4.WithOption(dhcpv4.OptBootFileName("http://"+rogueIP+"/somebody-elses-loader")),
-				dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(175), []byte{1, 1, 100, 0xb0, 1, 1}),
-			)
-			if err != nil {
-				continue
-			}
-			_, _ = conn.WriteTo(reply.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: 68})
+			kind = dhcpv4.MessageTypeAck
 		}
-	}()
-	return func() { st.Close() }
+		reply, err := dhcpv4.NewReplyFromRequest(m,
+			dhcpv4.WithMessageType(kind), dhcpv4.WithYourIP(net.IPv4(10, 77, 0, 66)), dhcpv4.WithServerIP(net.ParseIP(rogueIP)),
+			dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithLeaseTime(600),
+			dhcpv4.WithOption(dhcpv4.OptServerIdentifier(net.ParseIP(rogueIP))),
+			dhcpv4.WithOption(dhcpv4.OptBootFileName("http://"+rogueIP+"/somebody-elses-loader")),
+			dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(175), []byte{0xb0, 1, 1}), // iPXE: do not wait for others
+		)
+		if err != nil {
+			return
+		}
+		if err := sw.Inject(broadcast(reply.ToBytes())); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// broadcast is a UDP packet from the rogue's port 67 to everybody's 68.
+func broadcast(payload []byte) []byte {
+	f := make([]byte, 14+20+8+len(payload))
+	copy(f, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 0})
+	ip, udp := f[14:34], f[34:42]
+	ip[0], ip[8], ip[9] = 0x45, 64, 17
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(f)-14))
+	copy(ip[12:], net.ParseIP(rogueIP).To4())
+	copy(ip[16:], net.IPv4bcast.To4())
+	sum := uint32(0)
+	for i := 0; i < len(ip); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum))
+	binary.BigEndian.PutUint16(udp[0:], 67)
+	binary.BigEndian.PutUint16(udp[2:], 68)
+	binary.BigEndian.PutUint16(udp[4:], uint16(8+len(payload))) // no checksum: RFC 768 allows it
+	copy(f[42:], payload)
+	return f
 }
 
 // TestLittleMemory has a machine whose memory does not suffice: the agent gets as

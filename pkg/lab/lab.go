@@ -86,7 +86,8 @@ type Machine struct {
 // Lab is a running lab.
 type Lab struct {
 	Machines []Machine
-	// Socket of the switch; empty for a simulated lab.
+	// Switch that the machines are on, and its socket; none for a simulated lab.
+	Switch *labnet.Switch
 	Socket string
 	// Journal says what was done to the machines.
 	Journal *simbmc.Journal
@@ -166,6 +167,7 @@ func (l *Lab) emulate(ctx context.Context, c Config) error {
 		if err != nil {
 			return err
 		}
+		l.Switch = sw
 		l.closes = append(l.closes, sw.Close)
 	}
 	kinds := c.Kinds
