@@ -33,6 +33,7 @@ test: ## unit, transcript, package and integration tests; no root, no QEMU
 e2e: ## QEMU journeys, stock clients, kill tests (root)
 	@hack/packages.sh e2e
 	@$(MAKE) --no-print-directory build images demo-image debian-image
+	INGOT_E2E_KERNEL=$$(ls -d $(CURDIR)/$(OUT)/.cache/linux-image-*-cloud-amd64 | tail -n 1) \
 	INGOT_BOOT_FILES=$(CURDIR)/$(OUT) INGOT_KILLS=$${INGOT_KILLS:-34} $(GO) test -tags e2e -count=1 -p 1 -timeout 45m ./e2e/... ./pkg/lab/... ./pkg/bmc/ipmi/...
 
 e2e-all: ## everything that make e2e has no time for: all 200 kills, all kinds of machine
