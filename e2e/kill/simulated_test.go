@@ -62,7 +62,7 @@ func TestSimulated(t *testing.T) {
 	t.Cleanup(f.Close)
 
 	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.host(),
-		"--retry-unit", "200ms", "--boot-timeout", "20s")
+		"--retry-unit", "200ms", "--boot-timeout", "2m")
 	d := &driver{
 		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, share: 6, bound: 6 * time.Second, spread: time.Second,
 		// Most phases of a pretended machine last some ten milliseconds.
