@@ -33,12 +33,11 @@ const MaxMachines = 32
 
 // Kind is a sort of emulated machine.
 type Kind struct {
-	Name     string
-	Mode     simbmc.BootMode
-	NIC      vm.NICModel
-	Native   bool // the network is booted by the firmware's own drivers
-	IPMI     bool // the host is enrolled by its IPMI face
-	Firmware string
+	Name   string
+	Mode   simbmc.BootMode
+	NIC    vm.NICModel
+	Native bool // the network is booted by the firmware's own drivers
+	IPMI   bool // the host is enrolled by its IPMI face
 }
 
 // Kinds are dealt out to a lab's machines in turn: what a demo shows first comes

@@ -266,10 +266,9 @@ func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
 			BindAddress: s.MetricsAddress, SecureServing: true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
-		HealthProbeBindAddress: s.HealthAddress,
-		LeaderElection:         s.LeaderElection,
-		LeaderElectionID:       "ingot",
-		// Metal3's name of the lease that another operator would hold.
+		HealthProbeBindAddress:  s.HealthAddress,
+		LeaderElection:          s.LeaderElection,
+		LeaderElectionID:        "ingot",
 		LeaderElectionNamespace: namespace,
 	})
 	if err != nil {
