@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 const (
@@ -42,6 +43,8 @@ type Options struct {
 	// Timeout bounds one request with its answer. Zero means 90 s, of which the
 	// BMC may think for 60 s before its first byte.
 	Timeout time.Duration
+	// Quirks, if set, replaces what would be detected.
+	Quirks quirk.Set
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -53,6 +56,7 @@ type Endpoint struct {
 	client  *http.Client
 	log     *slog.Logger
 	timeout time.Duration
+	quirks  quirk.Set
 	sleep   func(context.Context, time.Duration) error // tests do not wait
 
 	slots  chan struct{} // one token per request under way
@@ -67,7 +71,7 @@ type Endpoint struct {
 // NewEndpoint prepares the way to the BMC at addr. Nothing is sent yet.
 func NewEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) *Endpoint {
 	e := &Endpoint{
-		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, sleep: sleep,
+		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: o.Quirks, sleep: sleep,
 		client: newClient(addr.Host, o),
 		slots:  make(chan struct{}, maxInFlight), writes: make(chan struct{}, 1),
 	}
