@@ -98,6 +98,9 @@ type serviceRoot struct {
 	Version        text `json:"RedfishVersion"`
 	Systems        link `json:"Systems"`
 	SessionService link `json:"SessionService"`
+	Managers       link `json:"Managers"`
+	AccountService link `json:"AccountService"`
+	EventService   link `json:"EventService"`
 	Links          struct {
 		Sessions link `json:"Sessions"`
 	} `json:"Links"`

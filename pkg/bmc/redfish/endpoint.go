@@ -62,6 +62,7 @@ type Endpoint struct {
 	slots  chan struct{} // one token per request under way
 	writes chan struct{} // one token per write under way
 	auth   authState
+	again  func(bmc.Credentials) *Endpoint // the same BMC with other credentials
 
 	mu   sync.Mutex
 	refs int          // Systems open on it
@@ -76,6 +77,11 @@ func NewEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) *Endpoint {
 		slots:  make(chan struct{}, maxInFlight), writes: make(chan struct{}, 1),
 	}
 	e.auth.lock = make(chan struct{}, 1)
+	e.again = func(c bmc.Credentials) *Endpoint {
+		other := NewEndpoint(addr, c, o)
+		other.sleep = e.sleep
+		return other
+	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
