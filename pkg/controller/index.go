@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +42,9 @@ type entry struct {
 type boot struct {
 	host    types.NamespacedName
 	keyHash string // of who redeemed it; empty: nobody yet
+	first   string // address of who redeemed it
 	macs    []string
+	uuid    string // of the machine, as its BMC says
 }
 
 func newIndex() index {
@@ -104,7 +108,11 @@ func (x *index) show(k types.NamespacedName, b *metal3.BareMetalHost, hr *v1alph
 		}
 	}
 	if e.bootID != "" {
-		x.boots[e.bootID] = boot{host: k, keyHash: hr.Status.Boot.KeyHash, macs: e.macs}
+		at := boot{host: k, keyHash: hr.Status.Boot.KeyHash, first: hr.Status.Boot.IP, macs: e.macs}
+		if hr.Status.BMC != nil {
+			at.uuid = hr.Status.BMC.SystemUUID
+		}
+		x.boots[e.bootID] = at
 	}
 	x.of[k] = e
 }
@@ -204,6 +212,13 @@ func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Gran
 			c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-other-mac: an agent with the MACs " + strings.Join(claim.Hello.MACs, ", ") + " claimed this host's boot"})
 			return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "none of the machine's MAC addresses belongs to the host of this boot"}
 		}
+		if !sameUUID(b.uuid, claim.Hello.SMBIOS) {
+			message := "the machine's SMBIOS UUID is " + claim.Hello.SMBIOS + ", the BMC's answer is " + b.uuid
+			c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootUUIDDiffers", Message: message})
+			if len(b.macs) == 0 { // nothing else tells that it is the machine
+				return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: message + ": set spec.bootMACAddress of the host"}
+			}
+		}
 		if found := claim.Hello.MemoryMiB; found > 0 && found < minMemoryMiB {
 			c.post(b.host, post{Post: engine.Post{Event: host.Refused{BootID: claim.Hello.BootID, Problem: *engine.NewProblem("boot-ram",
 				map[string]string{"found": fmt.Sprintf("%d MiB", found), "needed": fmt.Sprintf("%d MiB", minMemoryMiB)},
@@ -218,7 +233,12 @@ func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Gran
 		}
 	}
 	if b.keyHash != claim.KeyHash {
-		c.noteFor(b.host, engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-token-spent: a second agent, at " + claim.Remote.String() + ", claimed a boot that was redeemed before"})
+		c.post(b.host, post{Post: engine.Post{
+			Event: host.Contested{BootID: claim.Hello.BootID, Problem: *engine.NewProblem("boot-token-spent",
+				map[string]string{"first": b.first, "second": claim.Remote.String()},
+				"a second agent, at "+claim.Remote.String()+", claimed the boot that the agent at "+b.first+" had redeemed")},
+			Note: &engine.Note{Warning: true, Reason: "BootRefused", Message: "boot-token-spent: a second agent, at " + claim.Remote.String() + ", claimed a boot that was redeemed before"},
+		}})
 		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "this boot was redeemed by another agent"}
 	}
 	return agentapi.Grant{Host: b.host.String(), Epoch: c.Engine.Epoch}, nil
@@ -273,6 +293,22 @@ func (c *Hosts) findBoot(id string) (boot, error) {
 		return boot{}, &agentapi.Refusal{Code: agent.ErrRetry, Message: "this server is starting"}
 	}
 	return boot{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "this boot was not ordered, or is over"}
+}
+
+// sameUUID compares a machine's UUID as its BMC tells it with that of its SMBIOS.
+// The first three groups come in either byte order (SMBIOS 3.7 §7.2.1), whichever
+// the BMC's maker took. What is not a UUID, or all zeros or ones, says nothing.
+func sameUUID(bmcs, smbios string) bool {
+	a, errA := uuid.Parse(bmcs)
+	b, errB := uuid.Parse(smbios)
+	if errA != nil || errB != nil || a == uuid.Nil || b == uuid.Nil || a == uuid.Max || b == uuid.Max {
+		return true
+	}
+	swapped := b
+	for _, group := range [][]byte{swapped[0:4], swapped[4:6], swapped[6:8]} {
+		slices.Reverse(group)
+	}
+	return a == b || a == swapped
 }
 
 // shares reports whether a machine has a MAC of the host's. A host of which no

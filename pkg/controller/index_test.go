@@ -296,6 +296,27 @@ func TestTooLittleMemory(t *testing.T) {
 	}
 }
 
+// Makers of BMCs take either byte order of a UUID's first groups.
+func TestSameUUID(t *testing.T) {
+	const own = "00112233-4455-6677-8899-aabbccddeeff"
+	for _, tc := range []struct {
+		bmcs, smbios string
+		want         bool
+	}{
+		{own, own, true},
+		{own, "33221100-5544-7766-8899-AABBCCDDEEFF", true},
+		{own, "00112233-4455-6677-8899-aabbccddee00", false},
+		{"", own, true},
+		{own, "Not Settable", true},
+		{own, "ffffffff-ffff-ffff-ffff-ffffffffffff", true},
+		{"00000000-0000-0000-0000-000000000000", own, true},
+	} {
+		if got := sameUUID(tc.bmcs, tc.smbios); got != tc.want {
+			t.Errorf("%q and %q: %t", tc.bmcs, tc.smbios, got)
+		}
+	}
+}
+
 func TestSharedMAC(t *testing.T) {
 	c := doors(t)
 	c.put("w1", "01", "", "")

@@ -150,11 +150,12 @@ func bootDiagnoses() []Diagnosis {
 		},
 		{
 			Code:     "boot-token-spent",
-			Title:    "a boot that was not ordered",
-			Cause:    "an agent called home for a boot that was redeemed before or never ordered",
+			Title:    "two agents claim one boot",
+			Cause:    "a second agent called home for a boot that was redeemed before; neither is told anything more, and the machine is booted anew, at most twice",
 			Evidence: "The addresses of both claimants.",
 			Remedy: []string{
-				"find out what {second} is: the boot was redeemed by {first} || if the machine was restarted by hand, nothing: it is powered off and booted again; otherwise look for a second machine with this identity",
+				"find out what {first} and {second} are: one of them is not this machine || look for a second machine with this machine's MAC addresses, or somebody who listens on the provisioning network",
+				"after the third time, change anything in the host's spec to have it tried again",
 			},
 			Class: Retry,
 		},

@@ -3,7 +3,7 @@ package host
 import "time"
 
 // Event is something that was seen. It is one of Observe, Tick, Outcome,
-// PowerRead, Hello, Refused, BootSeen, AgentLost and BMCSilent.
+// PowerRead, Hello, Refused, Contested, BootSeen, AgentLost and BMCSilent.
 type Event interface{ event() }
 
 // Observe replaces what is declared.
@@ -35,6 +35,13 @@ type Refused struct {
 	Problem Problem
 }
 
+// Contested is a second agent that claimed a boot which was redeemed before: one
+// of the two is not the machine, and which one cannot be told.
+type Contested struct {
+	BootID  string
+	Problem Problem
+}
+
 // BootSeen is what a boot server has seen of the boot that we ordered.
 type BootSeen struct{ Seen Seen }
 
@@ -51,6 +58,7 @@ func (Outcome) event()   {}
 func (PowerRead) event() {}
 func (Hello) event()     {}
 func (Refused) event()   {}
+func (Contested) event() {}
 func (BootSeen) event()  {}
 func (AgentLost) event() {}
 func (BMCSilent) event() {}

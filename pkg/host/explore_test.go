@@ -145,6 +145,7 @@ func (e *explorer) moves(h Host) []move {
 			add("refused", Refused{BootID: h.Boot.ID, Problem: Problem{Code: "boot-ram", Class: Retry}})
 		}
 		add("lost", AgentLost{BootID: h.Boot.ID})
+		add("contested", Contested{BootID: h.Boot.ID, Problem: Problem{Code: "boot-token-spent", Class: Retry}})
 	}
 	add("power-off", PowerRead{Power: PowerOff})
 	if h.State == Provisioned || h.State == ExternallyProvisioned {

@@ -153,6 +153,37 @@ func (s *stepper) refused(e Refused) {
 	s.failed(e.Problem)
 }
 
+// contestedTries is how often a boot that two agents claim is made anew before a
+// person is waited for.
+const contestedTries = 3
+
+// contested quarantines a boot that two agents claim: neither is told or handed
+// anything more. It is made anew, and when that happens again and again, a person
+// has to look.
+func (s *stepper) contested(e Contested) {
+	h, p := &s.h, e.Problem
+	if !h.Agent() || h.Boot.ID != e.BootID {
+		return
+	}
+	s.endAgent()
+	if max(h.ErrorCount, h.FailCount) >= contestedTries-1 {
+		p.Class = Wait
+	}
+	switch {
+	case h.Op == nil:
+		if h.Problem == nil && !h.Wants.Paused && !h.Detached {
+			s.problem(OpInspect, p)
+		}
+	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite:
+		if h.Op.Entered {
+			s.emit(Action{Verb: Cancel})
+			h.Seq++
+		}
+		s.failed(p)
+	}
+	// What remains of an operation after its write needs no agent.
+}
+
 // endAgent forgets the boot, so that no agent is believed until another is
 // ordered.
 func (s *stepper) endAgent() {

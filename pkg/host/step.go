@@ -50,6 +50,8 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 		}
 	case Refused:
 		s.refused(e)
+	case Contested:
+		s.contested(e)
 	case BootSeen:
 		if s.h.Boot != nil {
 			s.h.Boot.Seen = e.Seen

@@ -95,7 +95,7 @@ func (p *player) step(e Event) {
 func (p *player) command(line string) {
 	p.t.Helper()
 	f := strings.Fields(line)
-	if p.h.Boot == nil && (f[0] == "hello" || f[0] == "lost" || f[0] == "refuse" || f[0] == "seen") {
+	if p.h.Boot == nil && (f[0] == "hello" || f[0] == "lost" || f[0] == "refuse" || f[0] == "contest" || f[0] == "seen") {
 		p.t.Fatalf("%s: no boot is ordered; the host is %q, doing %+v", f[0], p.h.State, p.h.Op)
 	}
 	switch f[0] {
@@ -132,6 +132,8 @@ func (p *player) command(line string) {
 		p.step(Hello{BootID: p.h.Boot.ID})
 	case "refuse":
 		p.step(Refused{BootID: p.h.Boot.ID, Problem: Problem{Code: f[1], Class: Retry}})
+	case "contest":
+		p.step(Contested{BootID: p.h.Boot.ID, Problem: Problem{Code: "boot-token-spent", Class: Retry}})
 	case "lost":
 		p.step(AgentLost{BootID: p.h.Boot.ID})
 	case "power":

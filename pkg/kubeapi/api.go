@@ -120,7 +120,7 @@ type uncached struct{ generic.RESTOptionsGetter }
 func (u uncached) GetRESTOptions(r schema.GroupResource, example runtime.Object) (generic.RESTOptions, error) {
 	o, err := u.RESTOptionsGetter.GetRESTOptions(r, example)
 	switch r.String() {
-	case "hardwaredata.metal3.io", "hostrecords.ingot.dev", "hosttimelines.ingot.dev":
+	case "baremetalhosts.metal3.io", "hardwaredata.metal3.io", "hostrecords.ingot.dev", "hosttimelines.ingot.dev":
 		o.Decorator = generic.UndecoratedStorage
 	}
 	return o, err

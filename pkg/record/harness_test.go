@@ -13,6 +13,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -86,6 +87,7 @@ type world struct {
 	objs   Objects
 	now    time.Time
 	writes int
+	lost   bool // the next update is carried out, and its answer is an error
 }
 
 const id = "11111111-2222-4333-8444-555555555555"
@@ -114,10 +116,15 @@ func newWorld(t *testing.T, s schemas, b *metal3.BareMetalHost) *world {
 				if err := s.check(o); err != nil {
 					return err
 				}
+				if w.lost {
+					w.lost = false
+					_ = c.SubResource(sub).Update(ctx, o.DeepCopyObject().(client.Object), opts...)
+					return apierrors.NewTimeoutError("etcdserver: request timed out", 1)
+				}
 				return c.SubResource(sub).Update(ctx, o, opts...)
 			},
 		}).Build()
-	w.store = Store{Client: w.Client, Now: func() time.Time { return w.now }}
+	w.store = Store{Client: w.Client, Reader: w.Client, Now: func() time.Time { return w.now }}
 	w.objs.BMH = &metal3.BareMetalHost{}
 	if err := w.Get(t.Context(), client.ObjectKeyFromObject(b), w.objs.BMH); err != nil {
 		t.Fatal(err)

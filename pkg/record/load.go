@@ -163,11 +163,12 @@ func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 // operation passes through some phases on its way to one that must be recorded;
 // after a crash in between, the phase that is stored is entered again, and comes
 // to the same: the image lies in the cache, the agent sends its recorded result
-// again, the machine is off already.
+// again, the machine is off already. An operation of which nothing is stored is
+// decided anew from the host's state, after another look at the BMC.
 func canWait(st, stored v1alpha1.HostRecordStatus) bool {
 	op, was := st.Operation, stored.Operation
 	switch {
-	case op == nil || was == nil || op.Kind != was.Kind || op.Epoch != was.Epoch,
+	case op == nil || was != nil && (op.Kind != was.Kind || op.Epoch != was.Epoch),
 		st.Problem != nil || stored.Problem != nil,
 		st.Dirty != stored.Dirty || st.FailCount != stored.FailCount,
 		st.Boot != nil && !equality.Semantic.DeepEqual(st.Boot, stored.Boot):

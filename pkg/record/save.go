@@ -34,6 +34,7 @@ type Objects struct {
 	HR  *v1alpha1.HostRecord
 
 	stored *v1alpha1.HostRecordStatus // of HR; nil: HR.Status
+	tried  *v1alpha1.HostRecordStatus // by a write that may or may not have been carried out
 }
 
 // Extra is what the life cycle does not know and the same writes carry.
@@ -51,6 +52,7 @@ type Extra struct {
 // Store writes hosts.
 type Store struct {
 	Client client.Client
+	Reader client.Reader // reads past any cache
 	Now    func() time.Time
 }
 
@@ -75,7 +77,7 @@ func (s Store) EnsureRecord(ctx context.Context, o *Objects, newID string) error
 	err := s.Client.Create(ctx, hr, FieldOwner)
 	if apierrors.IsAlreadyExists(err) {
 		// The cache lagged behind, or the host was deleted and made again.
-		err = s.Client.Get(ctx, client.ObjectKeyFromObject(hr), hr)
+		err = s.Reader.Get(ctx, client.ObjectKeyFromObject(hr), hr)
 		if err == nil && !ownedBy(hr, b) {
 			return fmt.Errorf("HostRecord %s/%s belongs to an earlier host of that name: waiting for it to be collected", b.Namespace, b.Name)
 		}
@@ -219,9 +221,34 @@ func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra)
 		o.HR, o.stored = hr, stored
 		return nil
 	}
-	if err := s.Client.Status().Update(ctx, hr, FieldOwner); err != nil {
+	err := s.Client.Status().Update(ctx, hr, FieldOwner)
+	if apierrors.IsConflict(err) && s.ours(ctx, o, *stored) {
+		hr = o.HR.DeepCopy()
+		hr.Status = st
+		err = s.Client.Status().Update(ctx, hr, FieldOwner)
+	}
+	if err != nil {
+		o.tried = &st
 		return fmt.Errorf("writing the record of %s: %w", h.Key, err)
 	}
-	o.HR, o.stored = hr, nil
+	o.HR, o.stored, o.tried = hr, nil, nil
 	return nil
+}
+
+// ours takes up the version of the record that is stored, after a conflict, if
+// nobody else wrote it: a write of ours was carried out though its answer was lost
+// (a time-out), or only a label was changed. Another owner's status is a fence.
+func (s Store) ours(ctx context.Context, o *Objects, stored v1alpha1.HostRecordStatus) bool {
+	fresh := &v1alpha1.HostRecord{}
+	if err := s.Reader.Get(ctx, client.ObjectKeyFromObject(o.HR), fresh); err != nil || fresh.UID != o.HR.UID {
+		return false
+	}
+	same := equality.Semantic.DeepEqual
+	if !same(fresh.Status, stored) && (o.tried == nil || !same(fresh.Status, *o.tried)) {
+		return false
+	}
+	hr := o.HR.DeepCopy()
+	hr.ObjectMeta = fresh.ObjectMeta
+	o.HR, o.stored = hr, &fresh.Status
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
@@ -66,6 +67,27 @@ func TestWhatCanWaitComesWithTheNextWrite(t *testing.T) {
 	}
 }
 
+// What an operation begins with is written with the first thing that must be
+// known before it goes on.
+func TestTheBeginningOfAnOperationWaits(t *testing.T) {
+	w := newWorld(t, readSchemas(t), declared(nil))
+	h := host.Host{Key: "rack/w1", State: host.Registering}
+	w.save(h, Extra{})
+	before := w.objs.HR.ResourceVersion
+	h.State, h.Good, h.GoodAt = host.Inspecting, "v1", "redfish://bmc"
+	h.Op = &host.Op{Kind: host.OpInspect, Phase: host.PhaseOff}
+	w.save(h, Extra{BMC: &v1alpha1.BMC{Protocol: "redfish", SystemUUID: "u"}})
+	if w.objs.HR.ResourceVersion != before {
+		t.Error("the record was written before there was need")
+	}
+	h.Op.Phase, h.Boot = host.PhaseStart, &host.Boot{ID: "b1", Ordered: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)}
+	w.save(h, Extra{})
+	st := w.stored().Status
+	if st.Boot == nil || st.Operation == nil || st.BMC == nil || st.BMC.SystemUUID != "u" || st.BMC.SecretVersion != "v1" {
+		t.Errorf("stored is %+v", st)
+	}
+}
+
 // A problem is written at once, whatever phase it came in.
 func TestProblemsDoNotWait(t *testing.T) {
 	w := newWorld(t, readSchemas(t), declared(nil))
@@ -81,6 +103,46 @@ func TestProblemsDoNotWait(t *testing.T) {
 	w.save(h, Extra{})
 	if p := w.stored().Status.Problem; p != nil {
 		t.Errorf("a problem that is over is stored: %+v", p)
+	}
+}
+
+// A write whose answer was lost, or a label, does not stand in the way of the
+// writes after it; what another owner wrote does.
+func TestALostAnswer(t *testing.T) {
+	w := newWorld(t, readSchemas(t), declared(nil))
+	h := host.Host{Key: "rack/w1", State: host.Provisioning, Op: &host.Op{Kind: host.OpProvision, Phase: host.PhaseImage}}
+	w.lost = true
+	if err := w.store.Save(t.Context(), &w.objs, h, Extra{}); err == nil {
+		t.Fatal("a lost answer is no error")
+	}
+	step := func(id string) error {
+		h.Op = &host.Op{Kind: host.OpProvision, Phase: host.PhaseWrite, StepID: id}
+		return w.store.Save(t.Context(), &w.objs, h, Extra{})
+	}
+	if err := step("b1.2"); err != nil {
+		t.Fatal(err)
+	}
+	other := w.stored()
+	other.Labels["rack"] = "r1"
+	if err := w.Update(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := step("b1.3"); err != nil {
+		t.Fatal(err)
+	}
+	other = w.stored()
+	if op := other.Status.Operation; op == nil || op.StepID != "b1.3" || other.Labels["rack"] != "r1" {
+		t.Errorf("stored is the operation %+v", op)
+	}
+	other.Status.Operation.StepID = "b2.1"
+	if err := w.Status().Update(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if err := step("b1.4"); !apierrors.IsConflict(err) {
+		t.Errorf("another owner wrote, and the error is %v", err)
+	}
+	if op := w.stored().Status.Operation; op.StepID != "b2.1" {
+		t.Errorf("another owner's record was overwritten: %+v", op)
 	}
 }
 

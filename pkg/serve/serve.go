@@ -140,7 +140,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	}
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
-		Store:  hostrecord.Store{Client: mgr.GetClient(), Now: time.Now},
+		Store:  hostrecord.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Now: time.Now},
 		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log, //nolint:staticcheck // core/v1 events: what kubectl describe and Metal3 show
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
