@@ -19,6 +19,9 @@ type Options struct {
 	RootCAs *x509.CertPool
 	// PinSPKI, if not empty, is the raw SHA-256 of the BMC's public key.
 	PinSPKI string
+	// Quirks is an operator's word on the BMC's quirks, as quirk.ParseOverride
+	// reads it: "vmedia-patch,-etag-required".
+	Quirks string
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -36,15 +39,18 @@ func Open(ctx context.Context, address string, creds bmc.Credentials, o Options)
 // dial opens addr. If sibling is another machine behind the same BMC, its
 // session is shared.
 func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, sibling bmc.Conn) (bmc.Conn, error) {
+	override, err := quirks(o.Quirks)
+	if err != nil {
+		return nil, err
+	}
 	var conn bmc.Conn
-	var err error
 	if addr.Protocol == bmc.ProtocolIPMI {
 		conn, err = typed(ipmi.Open(ctx, addr, creds, ipmi.Options{Log: o.Log}))
 	} else if s, ok := sibling.(*redfish.System); ok {
 		conn, err = typed(s.Endpoint().System(ctx, addr.System))
 	} else {
 		conn, err = typed(redfish.Open(ctx, addr, creds, redfish.Options{
-			Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), Log: o.Log,
+			Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), QuirkOverride: override, Log: o.Log,
 		}))
 	}
 	return conn, err

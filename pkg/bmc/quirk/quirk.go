@@ -1,7 +1,6 @@
-// Package quirk knows in which ways BMCs depart from the standard. Each
-// departure is a named switch with its evidence; each vendor's switches are one
-// file of data. Drivers ask a Set what to do and know no vendor by name.
 package quirk
+
+import "slices"
 
 // Name of a quirk. Operators type it to force or to forbid it.
 type Name string
@@ -74,3 +73,15 @@ type Set map[Name]bool
 
 // Has reports whether the BMC has the quirk.
 func (s Set) Has(n Name) bool { return s[n] }
+
+// Names lists the quirks of the Set in alphabetical order.
+func (s Set) Names() []Name {
+	names := make([]Name, 0, len(s))
+	for n, has := range s {
+		if has {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}

@@ -96,6 +96,10 @@ func decode(op string, body []byte, out any) error {
 // serviceRoot is DSP0268 ServiceRoot, as far as it is used.
 type serviceRoot struct {
 	Version        text `json:"RedfishVersion"`
+	Vendor         text `json:"Vendor"`
+	Product        text `json:"Product"`
+	Name           text `json:"Name"`
+	OEM            keys `json:"Oem"`
 	Systems        link `json:"Systems"`
 	SessionService link `json:"SessionService"`
 	Managers       link `json:"Managers"`

@@ -43,8 +43,10 @@ type Options struct {
 	// Timeout bounds one request with its answer. Zero means 90 s, of which the
 	// BMC may think for 60 s before its first byte.
 	Timeout time.Duration
-	// Quirks, if set, replaces what would be detected.
+	// Quirks, if not nil, replaces what would be detected.
 	Quirks quirk.Set
+	// QuirkOverride is an operator's word on the quirks.
+	QuirkOverride quirk.Override
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -56,7 +58,7 @@ type Endpoint struct {
 	client  *http.Client
 	log     *slog.Logger
 	timeout time.Duration
-	quirks  quirk.Set
+	quirks  *detection
 	sleep   func(context.Context, time.Duration) error // tests do not wait
 
 	slots  chan struct{} // one token per request under way
@@ -72,7 +74,7 @@ type Endpoint struct {
 // NewEndpoint prepares the way to the BMC at addr. Nothing is sent yet.
 func NewEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) *Endpoint {
 	e := &Endpoint{
-		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: o.Quirks, sleep: sleep,
+		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: newDetection(o), sleep: sleep,
 		client: newClient(addr.Host, o),
 		slots:  make(chan struct{}, maxInFlight), writes: make(chan struct{}, 1),
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // fake is a small BMC with one system, sessions and faults.
@@ -227,6 +228,9 @@ func dial(t *testing.T, addr bmc.Address, creds bmc.Credentials, o Options) (*Sy
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
+	if o.Quirks == nil {
+		o.Quirks = quirk.Set{} // a test names the quirks it wants
+	}
 	e := NewEndpoint(addr, creds, o)
 	e.sleep = func(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 	s, err := e.System(ctx, addr.System)

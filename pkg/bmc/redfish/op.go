@@ -22,7 +22,7 @@ const (
 var _ bmc.Ops = (*System)(nil)
 
 // has reports whether the machine's BMC has a quirk.
-func (s *System) has(n quirk.Name) bool { return s.e.quirks.Has(n) }
+func (s *System) has(n quirk.Name) bool { return s.quirkSet().Has(n) }
 
 // begin sends a write that the BMC may carry out over time, and completes o with
 // the task it named (DSP0266 §13.2: 202 with Location; some put it in the body).

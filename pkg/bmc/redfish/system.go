@@ -19,6 +19,8 @@ type System struct {
 	e   *Endpoint
 	uri string
 
+	quirks ofSystem
+
 	mu     sync.Mutex
 	resets []string // reset types of the ActionInfo, read once
 	closed bool
@@ -129,6 +131,7 @@ func (e *Endpoint) serviceRoot(ctx context.Context) (*serviceRoot, error) {
 	e.mu.Lock()
 	e.root = root
 	e.mu.Unlock()
+	e.quirks.root(root)
 	return root, nil
 }
 
@@ -205,6 +208,7 @@ func (s *System) read(ctx context.Context, op string) (*computerSystem, *answer,
 	if cs.ID == "" && cs.Power == "" && cs.UUID == "" {
 		return nil, nil, &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the answer is no ComputerSystem: " + clip(s.uri)}
 	}
+	s.learn(&cs)
 	return &cs, a, nil
 }
 
@@ -253,11 +257,13 @@ func (s *System) Details(ctx context.Context, id bmc.Identity) (bmc.Identity, er
 	if len(cs.Links.ManagedBy) > 0 {
 		var manager struct {
 			Version text `json:"FirmwareVersion"`
+			Model   text `json:"Model"`
 		}
 		if _, err := s.e.get(ctx, op, string(cs.Links.ManagedBy[0]), &manager); err != nil && !unsupported(err) {
 			return id, err
 		}
 		id.BMCVersion = clean(manager.Version)
+		s.e.quirks.manager(manager.Model, manager.Version)
 	}
 	if cs.Interfaces == "" {
 		return id, nil
