@@ -69,6 +69,11 @@ type BootOverride struct {
 	Target     BootTarget
 	Persistent bool // false: for the next start alone
 	Mode       BootMode
+	// HTTPURI is what to boot from with BootUEFIHTTP; empty leaves it to DHCP.
+	HTTPURI string
+	// Renew, in what is read after a Persistent override was set, says that this
+	// BMC overrides one start only: set it again before each power-on.
+	Renew bool
 }
 
 // Identity is what a BMC says of itself and its machine without booting it.

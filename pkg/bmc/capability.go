@@ -132,6 +132,12 @@ type SecureBootState struct {
 	Enabled bool   // at the next start
 	Current bool   // in force now
 	Mode    string // SetupMode, UserMode, AuditMode, DeployedMode
+	// Unknown says that the BMC shows neither Enabled nor Current.
+	Unknown bool
+	// Databases are those in use (PK, KEK, db, dbx …; the factory's Default ones
+	// are left out) with their number of certificates, -1 where the BMC does not
+	// show it; nil if it has no databases.
+	Databases map[string]int
 }
 
 // KeyReset says what becomes of the Secure Boot keys.
@@ -149,6 +155,9 @@ type SecureBoot interface {
 	SecureBoot(ctx context.Context) (SecureBootState, error)
 	SetSecureBoot(ctx context.Context, enable bool) (Op, error)
 	ResetSecureBootKeys(ctx context.Context, k KeyReset) (Op, error)
+	// EnrollSecureBootCertificate adds one certificate (PEM) to a database, db as
+	// a rule. One that is there already is no error.
+	EnrollSecureBootCertificate(ctx context.Context, database string, pem []byte) (Op, error)
 }
 
 // FirmwareComponent is something with firmware.

@@ -2,12 +2,11 @@ package redfish
 
 import (
 	"context"
-	"fmt"
-	"net/http"
+	"net/url"
 	"strings"
-	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // Values of BootSourceOverrideEnabled (DSP0268).
@@ -17,13 +16,34 @@ const (
 	overrideOn   = "Continuous"
 )
 
-// BootOverride reads the override that is set: one request.
+// targetUSBCD is where some BMCs have their virtual CD.
+const targetUSBCD = "UsbCd"
+
+// BootOverride reads the override that is set: one request, and one more where
+// the BMC keeps it elsewhere.
 func (s *System) BootOverride(ctx context.Context) (bmc.BootOverride, error) {
-	cs, _, err := s.read(ctx, "read boot override")
+	const op = "read boot override"
+	cs, a, err := s.read(ctx, op)
 	if err != nil {
 		return bmc.BootOverride{}, err
 	}
-	return cs.Boot.override(), nil
+	at, err := s.bootPlace(ctx, op, cs, a)
+	if err != nil {
+		return bmc.BootOverride{}, err
+	}
+	o := at.boot.override()
+	if s.has(quirk.CDIsUSBCD) && strings.EqualFold(string(o.Target), targetUSBCD) {
+		o.Target = bmc.BootCD
+	}
+	if o.Target == bmc.BootNone && s.has(quirk.DellVirtualCDBoot) {
+		if o.Target, o.Persistent, err = s.dellOverride(ctx, op, cs); err != nil {
+			return bmc.BootOverride{}, err
+		}
+	}
+	s.mu.Lock()
+	o.Renew = s.renew
+	s.mu.Unlock()
+	return o, nil
 }
 
 func (b boot) override() bmc.BootOverride {
@@ -32,47 +52,76 @@ func (b boot) override() bmc.BootOverride {
 		o.Target = bmc.BootTarget(b.Target)
 		o.Persistent = strings.EqualFold(string(b.Enabled), overrideOn)
 	}
+	if o.Target == bmc.BootUEFIHTTP {
+		o.HTTPURI = withoutUser(string(b.HTTPURI.value))
+	}
 	return o
 }
 
-// attempt is one way to write an override: a body, and where to.
-type attempt struct {
-	uri  string // empty: the system itself
-	body bootWrite
-}
-
-type bootWrite struct {
-	Boot bootFields `json:"Boot"`
-}
-
-type bootFields struct {
-	Enabled string `json:"BootSourceOverrideEnabled,omitempty"`
-	Target  string `json:"BootSourceOverrideTarget,omitempty"`
-	Mode    string `json:"BootSourceOverrideMode,omitempty"`
+// withoutUser takes user and password out of a URL.
+func withoutUser(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
 }
 
 // SetBootOverride writes an override and reads it back. BMCs differ in what they
 // take: HPE refuses a mode, AMI refuses to do without, some want the write at
-// their settings object; the ways are tried from the fullest on, and a way that
-// was taken but changed nothing counts as refused.
+// their settings object. One whose ways are known gets what it takes; with all
+// others the ways are tried from the fullest on, and a way that was taken but
+// changed nothing counts as refused.
 func (s *System) SetBootOverride(ctx context.Context, o bmc.BootOverride) error {
 	op := "set boot override: " + string(o.Target)
 	cs, a, err := s.read(ctx, op)
 	if err != nil {
 		return err
 	}
-	want, err := cs.Boot.fields(op, o)
+	renew := o.Persistent && o.Target != bmc.BootNone && s.has(quirk.NoContinuous)
+	if renew {
+		o.Persistent = false
+	}
+	if err := s.setBootOverride(ctx, op, o, cs, a); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.renew = renew
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *System) setBootOverride(ctx context.Context, op string, o bmc.BootOverride, cs *computerSystem, a *answer) error {
+	if s.has(quirk.DellVirtualCDBoot) {
+		if o.Target == bmc.BootCD {
+			return s.setDellVirtualCD(ctx, op, cs, o)
+		}
+		if err := s.clearDellVirtualCD(ctx, op, cs); err != nil {
+			return err
+		}
+	}
+	at, err := s.bootPlace(ctx, op, cs, a)
 	if err != nil {
 		return err
 	}
-	if want.Enabled == overrideOff && cs.Boot.shows(want) {
+	if s.has(quirk.NoBootWrite) && o.Target == bmc.BootDisk && at.boot.uefi(o.Mode) {
+		// Any order that is given now drops the entry that the agent has made in
+		// UEFI's own (Launchpad 2053064): what is left is to end an override.
+		o = bmc.BootOverride{Target: bmc.BootNone}
+	}
+	want, err := s.bootFields(op, at.boot, o)
+	if err != nil {
+		return err
+	}
+	if want.Enabled == overrideOff && at.boot.shows(want) && cs.Boot.shows(want) {
 		return nil // nothing is overridden
 	}
 	var last error
-	for _, w := range cs.attempts(want) {
-		last = s.write(ctx, op, w, a.etag(cs.ETag))
-		if last == nil {
-			if last = s.verify(ctx, op, w, want); last == nil {
+	for _, w := range s.bootWays(cs, at, want) {
+		etag, known := at.etag, w.uri == at.uri
+		if last = s.write(ctx, op, w, etag, known); last == nil {
+			if last = s.confirm(ctx, op, w, want, at.boot.Mode); last == nil {
 				return nil
 			}
 		}
@@ -85,144 +134,48 @@ func (s *System) SetBootOverride(ctx context.Context, o bmc.BootOverride) error 
 	return last
 }
 
-// fields translates an override into what this BMC calls it.
-func (b boot) fields(op string, o bmc.BootOverride) (bootFields, error) {
-	f := bootFields{Enabled: overrideOnce, Target: string(o.Target)}
-	switch {
-	case o.Target == bmc.BootNone || o.Target == "":
-		f.Enabled, f.Target = overrideOff, string(bmc.BootNone)
-	case o.Persistent:
-		f.Enabled = overrideOn
-	}
-	for _, v := range []struct {
-		value   *string
-		allowed list[text]
-		what    string
-	}{{&f.Target, b.AllowedTarget, "boot target"}, {&f.Enabled, b.AllowedEnabled, "override"}} {
-		if len(v.allowed) == 0 {
-			continue
-		}
-		allowed := words(v.allowed)
-		spelt := pick([]string{*v.value}, allowed)
-		if spelt == "" && *v.value != overrideOff && *v.value != string(bmc.BootNone) {
-			return f, &bmc.Error{
-				Class: bmc.Unsupported, Op: op,
-				Detail: fmt.Sprintf("the BMC has no %s %s, but %s", v.what, *v.value, some(allowed)),
-			}
-		}
-		if spelt != "" {
-			*v.value = spelt
-		}
-	}
-	// A BMC without the property has one mode only, and says no more about it.
-	if o.Mode == "" || b.Mode == "" {
-		return f, nil
-	}
-	f.Mode = string(o.Mode)
-	if len(b.AllowedMode) > 0 && pick([]string{f.Mode}, words(b.AllowedMode)) == "" {
-		return f, &bmc.Error{
-			Class: bmc.Unsupported, Op: op,
-			Detail: fmt.Sprintf("the BMC has no boot mode %s, but %s", f.Mode, some(words(b.AllowedMode))),
-		}
-	}
-	return f, nil
+// bootPlace is where a BMC keeps the override.
+type bootPlace struct {
+	uri  string // empty: the system itself
+	boot boot
+	etag string
 }
 
-// attempts lists the ways to write f, without repetition.
-func (cs *computerSystem) attempts(f bootFields) []attempt {
-	var out []attempt
-	add := func(uri string, f bootFields) {
-		for _, a := range out {
-			if a.uri == uri && a.body.Boot == f {
-				return
-			}
-		}
-		out = append(out, attempt{uri: uri, body: bootWrite{f}})
+// bootPlace reads the settings object of a system that keeps its override there:
+// iDRAC10 has a Boot that is read-only, AMI one that changes at the next start
+// alone. Those that stage but the boot order there (Lenovo) are not meant.
+func (s *System) bootPlace(ctx context.Context, op string, cs *computerSystem, a *answer) (bootPlace, error) {
+	at := bootPlace{boot: cs.Boot, etag: a.etag(cs.ETag)}
+	if !s.has(quirk.BootViaSettings) || cs.Settings.Object == "" {
+		return at, nil
 	}
-	bare, full := f, f
-	bare.Mode = ""
-	if full.Mode == "" {
-		full.Mode = string(cs.Boot.Mode)
+	var pending computerSystem
+	pa, err := s.e.get(ctx, op, string(cs.Settings.Object), &pending)
+	if unsupported(err) {
+		return at, nil
 	}
-	add("", f)
-	add("", bare)
-	add("", full)
-	if cs.Settings.Object != "" {
-		add(string(cs.Settings.Object), f)
-		add(string(cs.Settings.Object), bare)
+	if err != nil {
+		return at, err
 	}
-	return out
-}
-
-// write patches once with the ETag the BMC gave, and once more without, or with
-// any, for those that refuse their own.
-func (s *System) write(ctx context.Context, op string, w attempt, etag string) error {
-	uri := w.uri
-	if uri == "" {
-		uri = s.uri
-	} else {
-		var pending computerSystem
-		a, err := s.e.get(ctx, op, uri, &pending)
-		if err != nil {
-			return err
-		}
-		etag = a.etag(pending.ETag)
+	b := pending.Boot
+	overrides := b.Target != "" || b.Enabled != ""
+	if !overrides && len(b.Order) > 0 {
+		return at, nil
 	}
-	second := ""
-	if etag == "" {
-		second = "*"
+	at.uri, at.etag = string(cs.Settings.Object), pa.etag(pending.ETag)
+	if !overrides {
+		return at, nil // it shows nothing before the first write
 	}
-	var err error
-	for _, match := range []string{etag, second} {
-		_, err = s.e.do(ctx, call{op: op, method: http.MethodPatch, uri: uri, body: w.body, match: match})
-		if bmc.ClassOf(err) != bmc.Precondition {
-			return err
+	if b.Mode == "" {
+		b.Mode = cs.Boot.Mode
+	}
+	for _, l := range []struct{ here, there *list[text] }{
+		{&b.AllowedTarget, &cs.Boot.AllowedTarget}, {&b.AllowedEnabled, &cs.Boot.AllowedEnabled}, {&b.AllowedMode, &cs.Boot.AllowedMode},
+	} {
+		if len(*l.here) == 0 {
+			*l.here = *l.there
 		}
 	}
-	return err
-}
-
-const (
-	verifyReads = 3
-	verifyPause = 500 * time.Millisecond
-)
-
-// verify reads back until the BMC shows the override: some take a moment.
-func (s *System) verify(ctx context.Context, op string, w attempt, want bootFields) error {
-	var got boot
-	for try := range verifyReads {
-		if try > 0 {
-			if err := s.e.sleep(ctx, verifyPause); err != nil {
-				return s.e.classify(ctx, op, err)
-			}
-		}
-		cs, _, err := s.read(ctx, op)
-		if err != nil {
-			return err
-		}
-		if got = cs.Boot; got.shows(want) {
-			return nil
-		}
-		if w.uri != "" {
-			var pending computerSystem
-			if _, err := s.e.get(ctx, op, w.uri, &pending); err == nil && pending.Boot.shows(want) {
-				return nil
-			}
-		}
-	}
-	return &bmc.Error{
-		Class: bmc.Protocol, Op: op,
-		Detail: fmt.Sprintf("the BMC took the order, but shows target %q, %q, mode %q", clean(got.Target), clean(got.Enabled), clean(got.Mode)),
-	}
-}
-
-// shows reports whether the BMC's state is what was written.
-func (b boot) shows(f bootFields) bool {
-	if f.Mode != "" && !strings.EqualFold(string(b.Mode), f.Mode) {
-		return false
-	}
-	if f.Enabled == overrideOff {
-		return strings.EqualFold(string(b.Enabled), overrideOff) || strings.EqualFold(string(b.Target), string(bmc.BootNone)) || b.Target == ""
-	}
-	return strings.EqualFold(string(b.Target), f.Target) && strings.EqualFold(string(b.Enabled), f.Enabled)
+	at.boot = b
+	return at, nil
 }

@@ -113,6 +113,7 @@ type serviceRoot struct {
 			NoLinks bool `json:"NoLinks"`
 		} `json:"ExpandQuery"`
 	} `json:"ProtocolFeaturesSupported"`
+	Registries link `json:"Registries"`
 }
 
 // collection is any Redfish collection of links.
@@ -143,7 +144,8 @@ type computerSystem struct {
 
 // object is @Redfish.Settings (DSP0266 §9.9): where settings wait for a reset.
 type object struct {
-	Object link `json:"SettingsObject"`
+	Object     link       `json:"SettingsObject"`
+	ApplyTimes list[text] `json:"SupportedApplyTimes"`
 }
 
 type resetAction struct {
@@ -160,4 +162,18 @@ type boot struct {
 	AllowedEnabled list[text] `json:"BootSourceOverrideEnabled@Redfish.AllowableValues"`
 	AllowedTarget  list[text] `json:"BootSourceOverrideTarget@Redfish.AllowableValues"`
 	AllowedMode    list[text] `json:"BootSourceOverrideMode@Redfish.AllowableValues"`
+	HTTPURI        optional   `json:"HttpBootUri"`
+	Order          list[text] `json:"BootOrder"`
+	Options        link       `json:"BootOptions"`
+}
+
+// optional is a property of which it matters whether the BMC has it, be it null.
+type optional struct {
+	present bool
+	value   text
+}
+
+func (o *optional) UnmarshalJSON(b []byte) error {
+	o.present = true
+	return o.value.UnmarshalJSON(b)
 }

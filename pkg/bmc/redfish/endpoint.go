@@ -53,6 +53,8 @@ type Options struct {
 
 // Endpoint is one BMC. It is safe for concurrent use.
 type Endpoint struct {
+	bios registryCache
+
 	base    string
 	creds   bmc.Credentials
 	client  *http.Client

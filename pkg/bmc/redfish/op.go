@@ -120,6 +120,10 @@ func (s *System) readBack(ctx context.Context, op string, o bmc.Op) (bmc.Progres
 	switch o.Kind {
 	case opBIOS:
 		return s.readBackBIOS(ctx, op, o)
+	case opBIOSReset:
+		return s.readBackBIOSReset(ctx, op, o)
+	case opDellBoot:
+		return s.readBackDellBoot(ctx, op, o)
 	case opBootOrder:
 		return s.readBackBootOrder(ctx, op, o)
 	case opSecureBoot:

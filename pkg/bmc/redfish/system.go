@@ -23,6 +23,7 @@ type System struct {
 
 	mu     sync.Mutex
 	resets []string // reset types of the ActionInfo, read once
+	renew  bool     // a persistent override was set for one start only
 	closed bool
 }
 
