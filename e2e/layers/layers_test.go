@@ -97,7 +97,7 @@ func TestRooms(t *testing.T) {
 		},
 		{
 			name: "boot servers and BMC drivers know no Kubernetes", all: true,
-			who: ours("pkg/dhcp", "pkg/tftp", "pkg/ipxe", "pkg/httpboot", "pkg/bmc", "pkg/bootnet", "pkg/usernet"),
+			who: ours("pkg/dhcp", "pkg/tftp", "pkg/ipxe", "pkg/httpboot", "pkg/bmc", "pkg/bootnet", "pkg/usernet", "pkg/console"),
 			bad: func(d string) bool { return in(d, kubernetes...) },
 			say: "each is usable alone",
 		},

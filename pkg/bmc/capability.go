@@ -246,6 +246,7 @@ type Sensor struct {
 	Value  float64
 	Unit   string // Cel, RPM, V, W, A, %
 	Health string // OK, Warning, Critical, or empty
+	State  string // of a sensor that measures nothing: what it says
 	Absent bool   // no reading
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // Parameters of the boot options (chapter 28.13, table 28-14).
@@ -14,6 +15,10 @@ const (
 	paramAck      = 4
 	paramFlags    = 5
 )
+
+// uefiDisk is Supermicro's selector of a UEFI disk, 0x24 in its place in the
+// flags; in the specification it is the primary remote medium.
+const uefiDisk = 0x09
 
 const (
 	flagValid      = 0x80
@@ -36,7 +41,7 @@ func (b bootFlags) override() bmc.BootOverride {
 	switch b.device {
 	case 0x01:
 		o.Target = bmc.BootPXE
-	case 0x02, 0x09: // 0x09: Supermicro's UEFI disk
+	case 0x02, uefiDisk:
 		o.Target = bmc.BootDisk
 	case 0x05:
 		o.Target = bmc.BootCD
@@ -106,6 +111,9 @@ func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error
 	}
 	if efi {
 		want.flags |= flagEFI
+		if o.Target == bmc.BootDisk && m.o.Quirks.Has(quirk.IPMIUEFIDisk) {
+			want.device = uefiDisk
+		}
 	}
 	if err := m.writeFlags(ctx, op, want); err != nil {
 		return err
@@ -114,9 +122,14 @@ func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error
 	switch {
 	case err != nil && bmc.ClassOf(err) == bmc.Unreachable:
 		return err
-	case err != nil, got.flags&flagValid == 0, got == want:
+	case err != nil, got.flags&flagValid == 0:
 		return nil
-	case got.device == want.device && got.flags&flagPersistent == want.flags&flagPersistent && o.Mode == "":
+	}
+	shown, wanted := got.override(), want.override()
+	if o.Mode == "" {
+		shown.Mode, wanted.Mode = "", ""
+	}
+	if shown == wanted {
 		return nil
 	}
 	return &bmc.Error{
@@ -130,17 +143,20 @@ func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error
 // themselves must succeed.
 func (m *Machine) writeFlags(ctx context.Context, op string, want bootFlags) error {
 	steps := []struct {
-		data []byte
-		must bool
+		data       []byte
+		must, skip bool
 	}{
 		{data: []byte{paramProgress, 1}},
-		{data: []byte{paramValidBit, 0x08}},
+		{data: []byte{paramValidBit, 0x08}, skip: m.o.Quirks.Has(quirk.IPMIBootTimer)},
 		{data: []byte{paramAck, 1, 1}}, // the firmware has not yet seen them
 		{data: []byte{paramFlags, want.flags, want.device << 2, 0, 0, 0}, must: true},
 		{data: []byte{paramProgress, 0}},
 	}
 	var failed error
 	for _, step := range steps {
+		if step.skip {
+			continue
+		}
 		err := m.write(ctx, op, request{netFn: netFnChassis, cmd: 0x08, data: step.data}, tries)
 		switch {
 		case err == nil:

@@ -1,9 +1,11 @@
 // Package ipmi drives a machine over IPMI 2.0's RMCP+ (lanplus), cipher suites 17
 // and 3.
 //
-// A Machine implements bmc.Conn, bmc.Power, bmc.Boot and bmc.Details. It opens
-// its session when there is something to say and ends it after a short silence,
-// so that it takes none of a BMC's few sessions for nothing.
+// A Machine implements bmc.Conn, bmc.Power, bmc.Boot, bmc.Details, bmc.Log (the
+// SEL), bmc.Health (the SDRs and their sensors), bmc.Indicator, bmc.Accounts and
+// bmc.Console (SOL). It opens its session when there is something to say and ends
+// it after a short silence, so that it takes none of a BMC's few sessions for
+// nothing; a console has a session of its own for as long as it is open.
 //
 // Promises: one command is under way at a time; every answer is checked against
 // the session's integrity key before it is looked at; nothing a datagram holds

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
@@ -59,6 +60,16 @@ func (c completion) class() bmc.Class {
 	return bmc.BadRequest
 }
 
+// has reports whether err is one of these completion codes.
+func has(err error, codes ...completion) bool {
+	var c completion
+	return errors.As(err, &c) && slices.Contains(codes, c)
+}
+
+// tooMuch reports whether a BMC could not answer with as many bytes as it was
+// asked for: C7h and C8h (length), CAh (cannot return that many).
+func tooMuch(err error) bool { return has(err, 0xc7, 0xc8, 0xca) }
+
 // classify makes a *bmc.Error of whatever went wrong in op.
 func classify(ctx context.Context, op string, err error) error {
 	if err == nil {
@@ -108,4 +119,10 @@ func classifyStatus(e *bmc.Error, s rmcpStatus) {
 	default:
 		e.Class, e.Code = bmc.Transient, ""
 	}
+}
+
+// isCompletion reports whether the BMC answered, if with a refusal.
+func isCompletion(err error) bool {
+	var c completion
+	return errors.As(err, &c)
 }

@@ -1,6 +1,7 @@
 package ipmi
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -16,26 +17,9 @@ const maxFRU = 2048
 // area. A BMC without one leaves them empty.
 func (m *Machine) Details(ctx context.Context, id bmc.Identity) (bmc.Identity, error) {
 	const op = "read details"
-	info, err := m.read(ctx, op, request{netFn: netFnStorage, cmd: 0x10, data: []byte{0}}, 3)
+	data, err := m.inventory(ctx, op)
 	if err != nil {
 		return id, optional(err)
-	}
-	size := min(int(info[0])|int(info[1])<<8, maxFRU)
-	if info[2]&1 != 0 { // counted in words
-		return id, nil // no BMC on record does so
-	}
-	var data []byte
-	for len(data) < size {
-		const chunk = 32 // what all BMCs can answer (chapter 34.2)
-		n := byte(min(chunk, size-len(data)))
-		part, err := m.read(ctx, op, request{netFn: netFnStorage, cmd: 0x11, data: []byte{0, byte(len(data)), byte(len(data) >> 8), n}}, 2)
-		if err != nil {
-			return id, optional(err)
-		}
-		if part[0] == 0 || part[0] > n || len(part) <= int(part[0]) {
-			return id, classify(ctx, op, fmt.Errorf("%w: inventory of %d bytes", errPacket, len(part)))
-		}
-		data = append(data, part[1:1+part[0]]...)
 	}
 	f := parseFRU(data)
 	for _, v := range []struct {
@@ -47,6 +31,36 @@ func (m *Machine) Details(ctx context.Context, id bmc.Identity) (bmc.Identity, e
 		}
 	}
 	return id, nil
+}
+
+// inventory reads the beginning of device 0's inventory area. Nothing there is
+// no error.
+func (m *Machine) inventory(ctx context.Context, op string) ([]byte, error) {
+	info, err := m.read(ctx, op, request{netFn: netFnStorage, cmd: 0x10, data: []byte{0}}, 3)
+	if err != nil {
+		return nil, err
+	}
+	size := min(int(info[0])|int(info[1])<<8, maxFRU)
+	unit := 1 + int(info[2]&1) // addressed in bytes or in words (chapter 34.1)
+	var data []byte
+	for chunk := 32; len(data) < size; { // 32: what all BMCs can answer (chapter 34.2), almost
+		n := byte(min(chunk, size-len(data)+unit-1) / unit)
+		at := len(data) / unit
+		part, err := m.read(ctx, op, request{netFn: netFnStorage, cmd: 0x11, data: []byte{0, byte(at), byte(at >> 8), n}}, 2)
+		if tooMuch(err) && chunk > 8 {
+			chunk /= 2
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		got := int(part[0]) * unit
+		if got == 0 || part[0] > n || len(part) <= got {
+			return nil, classify(ctx, op, fmt.Errorf("%w: inventory of %d bytes", errPacket, len(part)))
+		}
+		data = append(data, part[1:1+got]...)
+	}
+	return data, nil
 }
 
 // optional forgives a BMC that has no inventory.
@@ -94,7 +108,7 @@ func fields(b []byte, at, skip int) []string {
 	}
 	var out []string
 	area := b[at+skip : end-1]
-	for len(area) > 0 && area[0] != 0xc1 {
+	for len(area) > 0 && !ends(area, len(out)) {
 		kind, n := area[0]>>6, int(area[0]&0x3f)
 		area = area[1:]
 		if n > len(area) {
@@ -104,6 +118,14 @@ func fields(b []byte, at, skip int) []string {
 		area = area[n:]
 	}
 	return out
+}
+
+// ends reports whether an area's fields are over. C1h says so, but is also how
+// careless makers write a field of one letter: it is one if there are fields that
+// every area has still to come, and more than padding follows.
+func ends(area []byte, have int) bool {
+	const always = 5 // of a board; a product has two more, of no use here
+	return area[0] == 0xc1 && (have >= always || len(bytes.Trim(area[1:], "\x00")) == 0)
 }
 
 func fieldText(kind byte, b []byte) string {

@@ -11,6 +11,7 @@ import (
 // handshake is the key exchange of chapters 13.17 to 13.24, without I/O.
 type handshake struct {
 	suite    suite
+	tag      byte // marks the messages of this exchange
 	creds    bmc.Credentials
 	role     byte // privilege level, with "look the name up, not the level"
 	console  uint32
@@ -23,15 +24,18 @@ type handshake struct {
 
 const nameOnlyLookup = 0x10
 
-// tag marks the messages of an exchange; a constant does, for each is matched by
-// its type and session as well.
-const tag = 0x00
-
 func newHandshake(s suite, creds bmc.Credentials, privilege byte, random []byte) *handshake {
-	h := &handshake{suite: s, creds: creds, role: privilege | nameOnlyLookup, password: []byte(creds.Password)}
+	h := &handshake{suite: s, tag: byte(s.id), creds: creds, role: privilege | nameOnlyLookup, password: []byte(creds.Password)}
 	copy(h.random[:], random[:16])
 	h.console = binary.LittleEndian.Uint32(random[16:]) | 1 // never zero
 	return h
+}
+
+// mine reports whether an answer belongs to this exchange. The one to an earlier
+// suite, sent twice because the BMC was slow, may still come; it would be taken
+// for this one's refusal. A zero is forgiven: not all copy the tag.
+func (h *handshake) mine(b []byte) bool {
+	return len(b) > 0 && (b[0] == h.tag || b[0] == 0)
 }
 
 // name is the role, user name and its length, as three of the codes cover them.
@@ -42,7 +46,7 @@ func (h *handshake) name() []byte {
 func le(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
 
 func (h *handshake) openRequest() []byte {
-	b := append([]byte{tag, 0, 0, 0}, le(h.console)...)
+	b := append([]byte{h.tag, 0, 0, 0}, le(h.console)...)
 	for i, algorithm := range []byte{h.suite.auth, h.suite.integrity, 1 /* AES-CBC-128 */} {
 		b = append(b, byte(i), 0, 0, 8, algorithm, 0, 0, 0)
 	}
@@ -75,7 +79,7 @@ func (h *handshake) begins(b []byte, size int) error {
 }
 
 func (h *handshake) rakp1() []byte {
-	b := append([]byte{tag, 0, 0, 0}, le(h.bmcID)...)
+	b := append([]byte{h.tag, 0, 0, 0}, le(h.bmcID)...)
 	b = append(b, h.random[:]...)
 	b = append(b, h.role, 0, 0, byte(len(h.creds.Username)))
 	return append(b, h.creds.Username...)
@@ -97,7 +101,7 @@ func (h *handshake) rakp2(b []byte) error {
 }
 
 func (h *handshake) rakp3() []byte {
-	b := append([]byte{tag, 0, 0, 0}, le(h.bmcID)...)
+	b := append([]byte{h.tag, 0, 0, 0}, le(h.bmcID)...)
 	return append(b, h.suite.mac(h.password, h.theirs, le(h.console), h.name())...)
 }
 

@@ -286,3 +286,26 @@ func FuzzPacket(f *testing.F) {
 		}
 	})
 }
+
+// TestLateRefusalOfAnotherSuite: a slow BMC refuses suite 17 twice, because it was
+// asked twice, and the second refusal comes when suite 3 has been asked for.
+func TestLateRefusalOfAnotherSuite(t *testing.T) {
+	_, addr := goServer(t, types.CipherSuiteID3)
+	var refusal []byte
+	m, err := open(t, between(t, addr, func(_ int, b []byte) [][]byte {
+		if len(b) > 17 && b[5] == payloadOpenResponse {
+			if b[17] != 0 {
+				refusal = bytes.Clone(b)
+			} else {
+				return [][]byte{refusal, b}
+			}
+		}
+		return [][]byte{b}
+	}), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.session.keys.suite.id; got != 3 || refusal == nil {
+		t.Errorf("suite %d, refusal % x", got, refusal)
+	}
+}

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // Network functions (chapter 5.1).
 const (
 	netFnChassis = 0x00
+	netFnSensor  = 0x04
 	netFnApp     = 0x06
 	netFnStorage = 0x0a
 )
@@ -37,6 +39,8 @@ type Options struct {
 	Idle time.Duration
 	// Random is the source of nonces; nil means crypto/rand.
 	Random io.Reader
+	// Quirks of the BMC.
+	Quirks quirk.Set
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -55,13 +59,21 @@ type Machine struct {
 	session *session
 	idle    *time.Timer
 	closed  bool
+
+	walking chan struct{}           // held by whoever walks the sensors' repository
+	sensors atomic.Pointer[sensors] // as last read
 }
 
 var (
-	_ bmc.Conn    = (*Machine)(nil)
-	_ bmc.Power   = (*Machine)(nil)
-	_ bmc.Boot    = (*Machine)(nil)
-	_ bmc.Details = (*Machine)(nil)
+	_ bmc.Conn      = (*Machine)(nil)
+	_ bmc.Power     = (*Machine)(nil)
+	_ bmc.Boot      = (*Machine)(nil)
+	_ bmc.Details   = (*Machine)(nil)
+	_ bmc.Log       = (*Machine)(nil)
+	_ bmc.Health    = (*Machine)(nil)
+	_ bmc.Indicator = (*Machine)(nil)
+	_ bmc.Accounts  = (*Machine)(nil)
+	_ bmc.Console   = (*Machine)(nil)
 )
 
 // Open opens a session on the BMC at addr. When it returns an error, nothing is
@@ -76,7 +88,7 @@ func Open(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Option
 	}
 	m := &Machine{
 		address: addr.HostPort(), creds: creds, privilege: privilege(addr.PrivilegeLevel), o: defaults(o),
-		turn: make(chan struct{}, 1),
+		turn: make(chan struct{}, 1), walking: make(chan struct{}, 1),
 	}
 	if err := m.use(ctx, op, func(*session) error { return nil }); err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ func (s suite) mac(key []byte, parts ...[]byte) []byte {
 // Payload types (chapter 13.27.3).
 const (
 	payloadIPMI         = 0x00
+	payloadSOL          = 0x01
 	payloadOpenRequest  = 0x10
 	payloadOpenResponse = 0x11
 	payloadRAKP1        = 0x12
@@ -65,6 +66,7 @@ var (
 type packet struct {
 	kind    byte // payload type with its flags
 	session uint32
+	number  uint32 // of the packet in its session
 	payload []byte
 	signed  []byte // what the integrity code covers
 	code    []byte
@@ -88,7 +90,7 @@ func parse(b []byte, codeSize int) (packet, error) {
 	if len(b) < rmcpSize+headerSize || b[0] != 0x06 || b[3]&0x1f != 0x07 || b[4] != 0x06 {
 		return packet{}, fmt.Errorf("%w: no RMCP+", errPacket)
 	}
-	p := packet{kind: b[5], session: binary.LittleEndian.Uint32(b[6:])}
+	p := packet{kind: b[5], session: binary.LittleEndian.Uint32(b[6:]), number: binary.LittleEndian.Uint32(b[10:])}
 	length := int(binary.LittleEndian.Uint16(b[14:]))
 	end := rmcpSize + headerSize + length
 	if end > len(b) {
@@ -115,13 +117,18 @@ type keys struct {
 	k1, k2 []byte
 }
 
-// seal packs an encrypted and signed payload.
+// seal packs an encrypted and signed IPMI message.
 func (k keys) seal(session, sequence uint32, payload, iv []byte) ([]byte, error) {
+	return k.sealKind(payloadIPMI, session, sequence, payload, iv)
+}
+
+// sealKind packs an encrypted and signed payload.
+func (k keys) sealKind(kind byte, session, sequence uint32, payload, iv []byte) ([]byte, error) {
 	body, err := encrypt(k.k2, iv, payload)
 	if err != nil {
 		return nil, err
 	}
-	b := appendHeader(nil, payloadIPMI|flagEncrypted|flagAuthenticated, session, sequence, len(body))
+	b := appendHeader(nil, kind|flagEncrypted|flagAuthenticated, session, sequence, len(body))
 	b = append(b, body...)
 	pad := byte(0)
 	for (len(b)-rmcpSize+2)%4 != 0 {
@@ -135,17 +142,33 @@ func (k keys) seal(session, sequence uint32, payload, iv []byte) ([]byte, error)
 // open checks and decrypts what seal packs. Anything that is not signed and
 // encrypted is refused, whatever it says of itself.
 func (k keys) open(b []byte, session uint32) ([]byte, error) {
-	p, err := parse(b, k.suite.code)
+	p, err := k.openAny(b, session)
 	if err != nil {
 		return nil, err
 	}
-	if p.kind != payloadIPMI|flagEncrypted|flagAuthenticated || p.session != session {
-		return nil, fmt.Errorf("%w: payload type %#x of session %#x", errPacket, p.kind, p.session)
+	if p.kind != payloadIPMI {
+		return nil, fmt.Errorf("%w: payload type %#x", errPacket, p.kind)
+	}
+	return p.payload, nil
+}
+
+// openAny does so for any payload type; the packet it returns has its payload
+// decrypted and its kind without flags.
+func (k keys) openAny(b []byte, session uint32) (packet, error) {
+	const flags = flagEncrypted | flagAuthenticated
+	p, err := parse(b, k.suite.code)
+	if err != nil {
+		return packet{}, err
+	}
+	if p.kind&flags != flags || p.session != session {
+		return packet{}, fmt.Errorf("%w: payload type %#x of session %#x", errPacket, p.kind, p.session)
 	}
 	if !hmac.Equal(k.suite.mac(k.k1, p.signed)[:k.suite.code], p.code) {
-		return nil, errCode
+		return packet{}, errCode
 	}
-	return decrypt(k.k2, p.payload)
+	p.kind &^= flags
+	p.payload, err = decrypt(k.k2, p.payload)
+	return p, err
 }
 
 // encrypt is chapter 13.29: the initialization vector, then payload, 1, 2, 3 …
@@ -191,11 +214,12 @@ const (
 // request is an IPMI command (chapter 13.8).
 type request struct {
 	netFn, cmd byte
+	lun        byte // logical unit, 0 to 3; some sensors are behind another than 0
 	data       []byte
 }
 
 func (r request) pack(sequence byte) []byte {
-	b := []byte{addressBMC, r.netFn << 2}
+	b := []byte{addressBMC, r.netFn<<2 | r.lun}
 	b = append(b, checksum(b))
 	b = append(b, addressConsole, sequence<<2, r.cmd)
 	b = append(b, r.data...)

@@ -14,6 +14,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/clock"
 	"github.com/bougou/go-ipmi/pkg/hal"
 	"github.com/bougou/go-ipmi/pkg/hal/mock"
+	"github.com/bougou/go-ipmi/pkg/handlers"
 	"github.com/bougou/go-ipmi/pkg/server"
 	"github.com/bougou/go-ipmi/pkg/transport/udp"
 	"github.com/bougou/go-ipmi/pkg/types"
@@ -25,9 +26,51 @@ import (
 // board is the hardware under go-ipmi's server.
 type board struct {
 	*mock.Chassis
+	storage hal.StorageHAL
+	console *serial
 
 	mu     sync.Mutex
 	orders []string
+	answer answers
+}
+
+// answers are the commands that a test answers itself, others being go-ipmi's.
+// It is called with the board's mu held.
+type answers func(netFn, cmd byte, data []byte) (answer []byte, code types.CompletionCode, mine bool)
+
+// intercept lets a test answer commands; nil none.
+func (b *board) intercept(a answers) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = a
+}
+
+// look lets a test look at what its answers, or the console, keep.
+func (b *board) look(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.console.mu.Lock()
+	defer b.console.mu.Unlock()
+	f()
+}
+
+func (b *board) registry() *handlers.Registry {
+	r := handlers.NewRegistry()
+	r.Use(func(next handlers.Handler) handlers.Handler {
+		return handlers.HandlerFunc(func(ctx context.Context, h *handlers.HandlerContext, data []byte) ([]byte, types.CompletionCode, error) {
+			b.mu.Lock()
+			if b.answer != nil && h.Session != nil {
+				if out, code, mine := b.answer(byte(h.Command.NetFn), h.Command.ID, data); mine {
+					b.mu.Unlock()
+					return out, code, nil
+				}
+			}
+			b.mu.Unlock()
+			return next.Handle(ctx, h, data)
+		})
+	})
+	handlers.RegisterAllHandlers(r)
+	return r
 }
 
 // hardware hands the board out as the chassis of an otherwise mocked machine.
@@ -70,6 +113,8 @@ func goServer(t *testing.T, suites ...types.CipherSuiteID) (*board, bmc.Address)
 	t.Helper()
 	b := &board{Chassis: &mock.Chassis{}}
 	h := hardware{HAL: mock.New(), board: b}
+	b.storage, b.console = h.Storage(), newSerial()
+	h.SetConsole(b.console)
 	fru, err := types.PackFRU(types.FRUPackConfig{Product: &types.FRUPackProduct{Manufacturer: "ingot", Name: "server", Version: "1.0", Serial: "S1"}})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +145,7 @@ func goServer(t *testing.T, suites ...types.CipherSuiteID) (*board, bmc.Address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := server.NewServer(g, udp.Wrap(socket))
+	srv := server.NewServer(g, udp.Wrap(socket), server.WithHandlerRegistry(b.registry()))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ctx) }()

@@ -59,13 +59,13 @@ func (s *session) exchangeKeys(ctx context.Context, suite suite, creds bmc.Crede
 		return err
 	}
 	h := newHandshake(suite, creds, privilege, random)
-	if err := s.ask(ctx, payloadOpenRequest, h.openRequest(), payloadOpenResponse, h.openResponse); err != nil {
+	if err := s.ask(ctx, h, payloadOpenRequest, h.openRequest(), payloadOpenResponse, h.openResponse); err != nil {
 		return err
 	}
-	if err := s.ask(ctx, payloadRAKP1, h.rakp1(), payloadRAKP2, h.rakp2); err != nil {
+	if err := s.ask(ctx, h, payloadRAKP1, h.rakp1(), payloadRAKP2, h.rakp2); err != nil {
 		return err
 	}
-	return s.ask(ctx, payloadRAKP3, h.rakp3(), payloadRAKP4, func(b []byte) error {
+	return s.ask(ctx, h, payloadRAKP3, h.rakp3(), payloadRAKP4, func(b []byte) error {
 		k, err := h.rakp4(b)
 		s.keys, s.guid, s.console, s.bmcID = k, h.guid, h.console, h.bmcID
 		return err
@@ -73,10 +73,10 @@ func (s *session) exchangeKeys(ctx context.Context, suite suite, creds bmc.Crede
 }
 
 // ask sends one message of the key exchange and takes the answer of its kind.
-func (s *session) ask(ctx context.Context, kind byte, payload []byte, want byte, take func([]byte) error) error {
+func (s *session) ask(ctx context.Context, h *handshake, kind byte, payload []byte, want byte, take func([]byte) error) error {
 	return s.exchange(ctx, tries-1, func() ([]byte, error) { return plain(kind, payload), nil }, func(b []byte) (bool, error) {
 		p, err := parse(b, 0)
-		if err != nil || p.kind != want || p.session != 0 {
+		if err != nil || p.kind != want || p.session != 0 || !h.mine(p.payload) {
 			return false, nil // not what is waited for
 		}
 		return true, take(append([]byte(nil), p.payload...))

@@ -47,6 +47,8 @@ type Options struct {
 	Quirks quirk.Set
 	// QuirkOverride is an operator's word on the quirks.
 	QuirkOverride quirk.Override
+	// Console is for the serial console over SSH.
+	Console ConsoleOptions
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -71,12 +73,14 @@ type Endpoint struct {
 	mu   sync.Mutex
 	refs int          // Systems open on it
 	root *serviceRoot // read once
+
+	console ConsoleOptions // HostKey is guarded by mu
 }
 
 // NewEndpoint prepares the way to the BMC at addr. Nothing is sent yet.
 func NewEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) *Endpoint {
 	e := &Endpoint{
-		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: newDetection(o), sleep: sleep,
+		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: newDetection(o), sleep: sleep, console: o.Console,
 		client: newClient(addr.Host, o),
 		slots:  make(chan struct{}, maxInFlight), writes: make(chan struct{}, 1),
 	}

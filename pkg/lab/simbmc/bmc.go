@@ -179,6 +179,12 @@ func (b *BMC) act(a PowerAction) error {
 		b.cfg.Journal.Add(b.info.Name, KindPowerError, fmt.Sprintf("%s: %v", a, err))
 		return fmt.Errorf("%s: %w", a, err)
 	}
+	b.mu.Lock()
+	face := b.ipmi
+	b.mu.Unlock()
+	if face != nil {
+		face.sel.power(a)
+	}
 	return nil
 }
 

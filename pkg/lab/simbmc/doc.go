@@ -9,7 +9,9 @@
 //	NewRedfish(body, …)  an http.Handler: sessions, Systems, Managers, Chassis,
 //	                     AccountService, power, boot override, virtual media
 //	NewIPMI(body, …)     serves a net.PacketConn: cipher suites 3 and 17,
-//	                     chassis control and status, boot options, device id
+//	                     chassis control and status, boot options, device id,
+//	                     event log, sensors, inventory, and serial over LAN for
+//	                     a body that is a [SerialBody]
 //
 // [Faults] are data that a test changes while the face runs: a wrong password, a
 // 503, a power action that is accepted and ignored. The caller owns sockets and

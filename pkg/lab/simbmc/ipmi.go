@@ -28,8 +28,10 @@ const (
 
 // ipmiFace is the state of the IPMI face beside the BMC's own.
 type ipmiFace struct {
-	b      *BMC
-	server *bmc.BMC
+	b       *BMC
+	server  *bmc.BMC
+	sel     *selLog
+	locator *locator
 
 	mu    sync.Mutex
 	boot  map[byte][]byte // boot option parameters as written, but 5's shared part
@@ -83,7 +85,7 @@ func newIPMIFace(b *BMC) (*ipmiFace, error) {
 		return nil, fmt.Errorf("fru of %s: %w", b.info.Name, err)
 	}
 	clk := ipmiClock{Clock: clock.Real, now: b.cfg.Now}
-	face := &ipmiFace{b: b, boot: map[byte][]byte{0: {0}, 3: {0}, 4: {0, 0}, 5: make([]byte, 5)}}
+	face := &ipmiFace{b: b, sel: newSEL(b.cfg.Now), locator: &locator{now: b.cfg.Now}, boot: map[byte][]byte{0: {0}, 3: {0}, 4: {0, 0}, 5: make([]byte, 5)}}
 	face.server = bmc.New(bmc.DeviceInfo{
 		DeviceID:                0x20,
 		DeviceRevision:          1,
@@ -91,7 +93,7 @@ func newIPMIFace(b *BMC) (*ipmiFace, error) {
 		IPMIVersion:             0x02, // 2.0: the least significant digit is in bits 7:4 (table 20-2)
 		ManufacturerID:          ipmiVendor,
 		ProductID:               1,
-		AdditionalDeviceSupport: 0x80, // chassis device (table 20-2); the library adds FRU
+		AdditionalDeviceSupport: 0x87, // chassis, SEL, SDR repository, sensors (table 20-2); the library adds FRU
 	}, guid, chassisHAL{b: b, fru: fru}, bmc.WithClock(clk), bmc.WithV15Disabled(),
 		bmc.WithCipherSuites([]types.CipherSuiteID{types.CipherSuiteID3, types.CipherSuiteID17}))
 	face.server.Sessions = bmc.NewSessionStoreWithOptions(clk, bmc.WithMaxSessions(b.cfg.SessionLimit))
@@ -136,6 +138,10 @@ func (f *ipmiFace) registry() *handlers.Registry {
 	})
 	handlers.RegisterAllHandlers(r)
 	r.RegisterFunc(types.CommandChassisControl, f.chassisControl)
+	r.RegisterFunc(types.CommandGetChassisStatus, f.chassisStatus)
+	r.RegisterFunc(types.CommandChassisIdentify, f.locator.identify)
+	f.sel.register(r)
+	f.registerSensors(r)
 	r.RegisterFunc(types.CommandGetSystemBootOptions, f.getBootOption)
 	r.RegisterFunc(types.CommandSetSystemBootOptions, f.setBootOption)
 	r.RegisterFunc(types.CommandGetSystemGUID, func(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode, error) {
@@ -191,16 +197,22 @@ func completion(err error) types.CompletionCode {
 	}
 }
 
-// ipmiClock is a clock whose tickers never tick: the library ticks every 3 s to
-// drop idle sessions, which it also does whenever one is opened. A thousand faces
-// would wake 333 times a second for nothing.
+// ipmiClock is a clock whose slow tickers never tick: the library ticks every 3 s
+// to drop idle sessions, which it also does whenever one is opened. A thousand
+// faces would wake 333 times a second for nothing. An active console ticks.
 type ipmiClock struct {
 	clock.Clock
 	now func() time.Time
 }
 
-func (c ipmiClock) Now() time.Time                     { return c.now() }
-func (ipmiClock) NewTicker(time.Duration) clock.Ticker { return stillTicker{} }
+func (c ipmiClock) Now() time.Time { return c.now() }
+
+func (c ipmiClock) NewTicker(d time.Duration) clock.Ticker {
+	if d < time.Second {
+		return c.Clock.NewTicker(d)
+	}
+	return stillTicker{}
+}
 
 type stillTicker struct{}
 

@@ -6,8 +6,8 @@ import (
 	"github.com/bougou/go-ipmi/pkg/hal"
 )
 
-// chassisHAL shows the library the power state and the FRU, and nothing that it
-// could change.
+// chassisHAL shows the library the power state, the FRU, the sensor records and
+// the console, and nothing else that it could change.
 type chassisHAL struct {
 	b   *BMC
 	fru []byte
@@ -19,8 +19,15 @@ func (chassisHAL) Sensors() hal.SensorHAL    { return nil }
 func (chassisHAL) Network() hal.NetworkHAL   { return nil }
 func (chassisHAL) GPIO() hal.GPIOHAL         { return nil }
 func (chassisHAL) I2C() hal.I2CHAL           { return nil }
-func (chassisHAL) Console() hal.ConsoleHAL   { return nil }
 func (chassisHAL) Close() error              { return nil }
+
+// Console is nil for a body without one: there is no SOL then.
+func (h chassisHAL) Console() hal.ConsoleHAL {
+	if body, ok := h.b.body.(SerialBody); ok {
+		return consoleHAL{body: body}
+	}
+	return nil
+}
 
 // powerHAL implements the methods that the library's remaining chassis handlers
 // call; the embedded interface is nil because the others have been replaced.
@@ -37,7 +44,7 @@ func (powerHAL) Identify(context.Context, uint8) error          { return nil }
 type storageHAL struct{ fru []byte }
 
 func (h storageHAL) FRU() hal.FRUStore { return fruHAL(h) }
-func (storageHAL) SDR() hal.SDRStore   { return nil }
+func (storageHAL) SDR() hal.SDRStore   { return sdrHAL{} }
 
 type fruHAL struct{ fru []byte }
 
