@@ -102,7 +102,7 @@ func readState(dataDir string) (labState, error) {
 	return st, json.Unmarshal(raw, &st)
 }
 
-func runLab(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions) error {
+func runLab(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions) (err error) {
 	dir, err := filepath.Abs(o.dataDir)
 	if err != nil {
 		return err
@@ -111,7 +111,13 @@ func runLab(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions) 
 	if st, err := readState(dir); err == nil && syscall.Kill(st.PID, 0) == nil {
 		return fmt.Errorf("a lab runs on %s already (process %d): ingot lab down ends it, --data-dir names another place", dir, st.PID)
 	}
-	cfg, stop, err := controlPlane(ctx, a, cmd, o)
+	ctx, end := context.WithCancelCause(ctx)
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause // the control plane has ended, whatever else failed by that
+		}
+	}()
+	cfg, stop, err := controlPlane(ctx, a, cmd, o, end)
 	if err != nil {
 		return err
 	}
@@ -158,8 +164,9 @@ func labClient(cfg *rest.Config) (client.WithWatch, error) {
 	return client.NewWithWatch(cfg, client.Options{Scheme: scheme})
 }
 
-// controlPlane finds an API to enrol into, or starts one as a child.
-func controlPlane(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions) (*rest.Config, func(), error) {
+// controlPlane finds an API to enrol into, or starts one as a child; end is called
+// if the child ends by itself.
+func controlPlane(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOptions, end context.CancelCauseFunc) (*rest.Config, func(), error) {
 	named := cmd.Flags().Changed("kubeconfig")
 	cfg, _, err := a.Config()
 	if err == nil {
@@ -183,11 +190,11 @@ func controlPlane(ctx context.Context, a *cli.App, cmd *cobra.Command, o *labOpt
 			return nil, nil, errors.New("the API that was found is a cluster, not an embedded one: name it with --kubeconfig if the lab's machines shall go there")
 		}
 	}
-	return startServe(ctx, a, o)
+	return startServe(ctx, a, o, end)
 }
 
 // startServe runs a control plane as a child that ends with the lab.
-func startServe(ctx context.Context, a *cli.App, o *labOptions) (*rest.Config, func(), error) {
+func startServe(ctx context.Context, a *cli.App, o *labOptions, end context.CancelCauseFunc) (*rest.Config, func(), error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -224,20 +231,27 @@ func startServe(ctx context.Context, a *cli.App, o *labOptions) (*rest.Config, f
 	if err := child.Start(); err != nil {
 		return nil, nil, errors.Join(err, logFile.Close())
 	}
+	ended := make(chan struct{})
 	stop := func() {
+		end(nil) // from here on its end is what we want
 		_ = child.Process.Signal(syscall.SIGTERM)
 		kill := time.AfterFunc(20*time.Second, func() { _ = child.Process.Kill() })
-		_ = child.Wait() // its end is what we want, whatever its code
+		<-ended
 		kill.Stop()
 		_ = logFile.Close()
 	}
 	line, err := readyLine(ctx, out)
+	go func() {
+		_, _ = io.Copy(io.Discard, out)
+		err := child.Wait()
+		end(fmt.Errorf("the control plane ended by itself (%v): its log is %s", err, logFile.Name()))
+		close(ended)
+	}()
 	if err != nil {
 		stop()
 		tail, _ := os.ReadFile(logFile.Name())
 		return nil, nil, fmt.Errorf("the control plane did not start: %w\n%s", err, strings.TrimSpace(string(tail)))
 	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
 	fmt.Fprintln(a.Err, line)
 	o.kubeconfig = filepath.Join(o.dataDir, "kubeconfig")
 	cfg, err := clientcmd.BuildConfigFromFlags("", o.kubeconfig)

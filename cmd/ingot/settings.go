@@ -47,9 +47,9 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 }
 
-// fill takes what the command line does not name from the environment
-// (--data-dir is INGOT_DATA_DIR) and then from the configuration file.
-func fill(f *pflag.FlagSet, env func(string) string, path string) error {
+// fill takes what neither the command line nor the environment names from the
+// configuration file.
+func fill(f *pflag.FlagSet, path string) error {
 	file := map[string]any{}
 	if path != "" {
 		raw, err := os.ReadFile(path)
@@ -68,12 +68,6 @@ func fill(f *pflag.FlagSet, env func(string) string, path string) error {
 	var err error
 	f.VisitAll(func(fl *pflag.Flag) {
 		if fl.Changed || err != nil {
-			return
-		}
-		if v := env("INGOT_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))); v != "" {
-			if e := f.Set(fl.Name, v); e != nil {
-				err = cli.Usage("INGOT_%s=%q: %v", strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_")), v, e)
-			}
 			return
 		}
 		v, ok := file[fl.Name]
@@ -97,10 +91,7 @@ func fill(f *pflag.FlagSet, env func(string) string, path string) error {
 
 // complete checks the settings and fills in what follows from others.
 func (s *settings) complete(a *cli.App, cmd *cobra.Command) error {
-	if s.config == "" {
-		s.config = a.Env("INGOT_CONFIG")
-	}
-	if err := fill(cmd.Flags(), a.Env, s.config); err != nil {
+	if err := fill(cmd.Flags(), s.config); err != nil {
 		return err
 	}
 	var level slog.Level

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ingot-metal/ingot/pkg/cli"
 )
 
 func TestFill(t *testing.T) {
@@ -55,7 +57,10 @@ func TestFill(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := fill(f, func(k string) string { return tc.env[k] }, path)
+			err := cli.FromEnvironment(f, func(k string) string { return tc.env[k] })
+			if err == nil {
+				err = fill(f, path)
+			}
 			switch {
 			case tc.err != "":
 				if err == nil || !strings.Contains(err.Error(), tc.err) {

@@ -17,6 +17,10 @@ import (
 // ErrUnauthenticated says that a request shows no credential that counts.
 var ErrUnauthenticated = errors.New("no credential that the Kubernetes API knows: use a kubeconfig of this cluster")
 
+// ErrUnanswered says that the Kubernetes API could not be asked: the request may be
+// repeated.
+var ErrUnanswered = errors.New("the Kubernetes API does not answer")
+
 // Kube lets in who the Kubernetes API would let in.
 type Kube struct {
 	Client client.Client
@@ -40,7 +44,7 @@ func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource string)
 		ResourceAttributes: &authz.ResourceAttributes{Group: "ingot.dev", Resource: resource, Verb: verb},
 	}}
 	if err := k.Client.Create(ctx, sar); err != nil {
-		return fmt.Errorf("asking whether %q may %s %s: %w", user, verb, resource, err)
+		return fmt.Errorf("%w: asking whether %q may %s %s: %w", ErrUnanswered, user, verb, resource, err)
 	}
 	if !sar.Status.Allowed {
 		return fmt.Errorf("user %q may not %s %s.ingot.dev: ask for a role that allows it", user, verb, resource)
@@ -58,7 +62,7 @@ func (k Kube) user(ctx context.Context, r *http.Request) (string, []string, erro
 	}
 	tr := &authn.TokenReview{Spec: authn.TokenReviewSpec{Token: token}}
 	if err := k.Client.Create(ctx, tr); err != nil {
-		return "", nil, fmt.Errorf("asking the Kubernetes API about a token: %w", err)
+		return "", nil, fmt.Errorf("%w: asking about a token: %w", ErrUnanswered, err)
 	}
 	if !tr.Status.Authenticated {
 		return "", nil, ErrUnauthenticated

@@ -121,7 +121,7 @@ func (s *Store) put(ctx context.Context, want Digest, r io.Reader) (Digest, int6
 		return "", 0, err
 	}
 	defer spool.Close()
-	if _, err := io.Copy(spool, &ctxReader{ctx, r}); err != nil {
+	if _, err := io.Copy(spool, Reader(ctx, r)); err != nil {
 		return "", 0, fmt.Errorf("put blob: %w", err)
 	}
 	d := spool.Digest()
@@ -283,7 +283,9 @@ func syncDir(path string) error {
 	return nil
 }
 
-// ctxReader ends a long copy when its context does.
+// Reader reads r until ctx ends, which ends a long copy.
+func Reader(ctx context.Context, r io.Reader) io.Reader { return &ctxReader{ctx, r} }
+
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -84,7 +86,10 @@ func (a *App) Root(more ...Command) *cobra.Command {
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		PersistentPreRun:  func(*cobra.Command, []string) { a.running = true },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.running = true
+			return FromEnvironment(cmd.Flags(), a.Env)
+		},
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -100,6 +105,23 @@ func (a *App) Root(more ...Command) *cobra.Command {
 		root.AddCommand(c(a))
 	}
 	return root
+}
+
+// FromEnvironment takes the flags that the command line does not name from their
+// variables: --data-dir is INGOT_DATA_DIR. The API's is KUBECONFIG.
+func FromEnvironment(f *pflag.FlagSet, env func(string) string) error {
+	var err error
+	f.VisitAll(func(fl *pflag.Flag) {
+		name := "INGOT_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		v := env(name)
+		if fl.Changed || v == "" || err != nil || fl.Name == "kubeconfig" || fl.Name == "help" {
+			return
+		}
+		if e := f.Set(fl.Name, v); e != nil {
+			err = Usage("%s=%q: %v", name, v, e)
+		}
+	})
+	return err
 }
 
 // usageError is wrong usage: exit code 2.

@@ -37,8 +37,32 @@ func newHost(raw *unstructured.Unstructured) (host, error) {
 	return host{raw: raw, bmh: bmh}, nil
 }
 
-// host reads one host with its record.
+// host reads one host with its record. The two are written one after the other:
+// it reads again while the host changes under its eyes.
 func (c *api) host(ctx context.Context, name string) (host, error) {
+	h, err := c.read(ctx, name)
+	for range 3 {
+		if err != nil {
+			return h, err
+		}
+		var again host
+		if again, err = c.read(ctx, name); err != nil || again.same(h) {
+			return again, err
+		}
+		h = again
+	}
+	return h, err
+}
+
+// same reports whether nothing was written between two reads.
+func (h host) same(o host) bool {
+	if h.bmh.ResourceVersion != o.bmh.ResourceVersion || (h.record == nil) != (o.record == nil) {
+		return false
+	}
+	return h.record == nil || h.record.ResourceVersion == o.record.ResourceVersion
+}
+
+func (c *api) read(ctx context.Context, name string) (host, error) {
 	raw := &unstructured.Unstructured{}
 	raw.SetGroupVersionKind(hostKind())
 	if err := c.Get(ctx, c.key(name), raw); err != nil {

@@ -24,6 +24,7 @@ func Reference(root *cobra.Command) []byte {
 		"Written by `go test ./pkg/cli -run Reference -update`; do not edit.\n\n" +
 		"A verb finds the API by `--kubeconfig`, then `KUBECONFIG`, then the `kubeconfig` in ingot's data directory " +
 		"(`INGOT_DATA_DIR`, else `/var/lib/ingot` for root, else `$XDG_STATE_HOME/ingot`), then `~/.kube/config`. " +
+		"Every flag but `--kubeconfig` has a variable: `--output` is `INGOT_OUTPUT`. " +
 		"Exit codes: 0 done, 1 failed, 2 wrong usage.\n")
 	walk(root, func(c *cobra.Command) {
 		text := c.Long

@@ -27,7 +27,7 @@ import (
 type index struct {
 	synced  bool
 	boots   map[string]boot
-	macs    map[string]types.NamespacedName
+	macs    map[string][]types.NamespacedName // whose a MAC is: the first; others name it by mistake
 	secrets map[types.NamespacedName]map[types.NamespacedName]bool
 	of      map[types.NamespacedName]entry // what a host put in
 }
@@ -50,7 +50,7 @@ type boot struct {
 func newIndex() index {
 	return index{
 		boots:   map[string]boot{},
-		macs:    map[string]types.NamespacedName{},
+		macs:    map[string][]types.NamespacedName{},
 		secrets: map[types.NamespacedName]map[types.NamespacedName]bool{},
 		of:      map[types.NamespacedName]entry{},
 	}
@@ -67,17 +67,40 @@ func (x *index) forget(k types.NamespacedName) {
 	e := x.of[k]
 	delete(x.of, k)
 	delete(x.boots, e.bootID)
-	for _, m := range e.macs {
-		if x.macs[m] == k {
-			delete(x.macs, m)
-		}
-	}
+	x.owns(k, e.macs, nil)
 	for s, users := range x.secrets {
 		delete(users, k)
 		if len(users) == 0 {
 			delete(x.secrets, s)
 		}
 	}
+}
+
+// owns changes the MACs that a host has. One that it gives up is the next host's
+// that names it.
+func (x *index) owns(k types.NamespacedName, old, now []string) {
+	for _, m := range old {
+		if slices.Contains(now, m) {
+			continue
+		}
+		x.macs[m] = slices.DeleteFunc(x.macs[m], func(o types.NamespacedName) bool { return o == k })
+		if len(x.macs[m]) == 0 {
+			delete(x.macs, m)
+		}
+	}
+	for _, m := range now {
+		if !slices.Contains(x.macs[m], k) {
+			x.macs[m] = append(x.macs[m], k)
+		}
+	}
+}
+
+// owner is the host whose MAC it is.
+func (x *index) owner(mac string) (types.NamespacedName, bool) {
+	if hosts := x.macs[mac]; len(hosts) > 0 {
+		return hosts[0], true
+	}
+	return types.NamespacedName{}, false
 }
 
 // set shows what a host's objects say now.
@@ -97,16 +120,7 @@ func (x *index) show(k types.NamespacedName, b *metal3.BareMetalHost, hr *v1alph
 	if old.bootID != e.bootID {
 		delete(x.boots, old.bootID)
 	}
-	for _, m := range old.macs {
-		if x.macs[m] == k {
-			delete(x.macs, m)
-		}
-	}
-	for _, m := range e.macs {
-		if _, taken := x.macs[m]; !taken {
-			x.macs[m] = k
-		}
-	}
+	x.owns(k, old.macs, e.macs)
 	if e.bootID != "" {
 		at := boot{host: k, keyHash: hr.Status.Boot.KeyHash, first: hr.Status.Boot.IP, macs: e.macs}
 		if hr.Status.BMC != nil {
@@ -342,7 +356,7 @@ type Boot struct {
 func (c *Hosts) BootOf(mac net.HardwareAddr) Boot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k, ok := c.index.macs[mac.String()]
+	k, ok := c.index.owner(mac.String())
 	if !ok {
 		return Boot{}
 	}
@@ -367,7 +381,7 @@ func (c *Hosts) sharedMAC(b *metal3.BareMetalHost) *host.Problem {
 	}
 	var other types.NamespacedName
 	for _, m := range macs {
-		owner, known := c.index.macs[m]
+		owner, known := c.index.owner(m)
 		if !known || owner == k {
 			return nil
 		}
@@ -383,7 +397,7 @@ func (c *Hosts) sharedMAC(b *metal3.BareMetalHost) *host.Problem {
 // Saw notes how far the boot of a machine got. Only what is new wakes its host.
 func (c *Hosts) Saw(mac net.HardwareAddr, change func(*host.Seen)) {
 	c.mu.Lock()
-	k, ok := c.index.macs[mac.String()]
+	k, ok := c.index.owner(mac.String())
 	e := c.index.of[k]
 	before := e.seen
 	change(&e.seen)

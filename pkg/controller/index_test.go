@@ -329,6 +329,21 @@ func TestSharedMAC(t *testing.T) {
 	if p := c.sharedMAC(b2); p == nil || p.Code != "inspect-duplicate-mac" || p.Facts["other"] != "rack/w1" {
 		t.Errorf("the later host: %+v", p)
 	}
+	mac, err := net.ParseMAC("52:54:00:aa:00:01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.put("w1", "01", "", "") // seen again, it stays the first
+	if b := c.BootOf(mac); b.Host != key("w1") {
+		t.Errorf("the MAC is %+v's", b)
+	}
+	c.index.forget(key("w1"))
+	if b := c.BootOf(mac); b.Host != key("w2") {
+		t.Errorf("once the first is gone, the MAC is %+v's", b)
+	}
+	if p := c.sharedMAC(b2); p != nil {
+		t.Errorf("once the first is gone: %+v", p)
+	}
 }
 
 func TestParseNetwork(t *testing.T) {

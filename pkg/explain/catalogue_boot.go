@@ -97,9 +97,9 @@ func bootDiagnoses() []Diagnosis {
 		},
 		{
 			Code:     "boot-kernel-no-callhome",
-			Title:    "the agent's kernel started, then silence",
-			Cause:    "kernel and ramdisk were fetched, but the agent has not called home",
-			Evidence: "When the ramdisk was fetched, and the PCI ids of the machine's network cards if the BMC lists them.",
+			Title:    "the machine began to boot the agent, then silence",
+			Cause:    "the machine fetched its boot script, but the agent has not called home",
+			Evidence: "How far it got: script, kernel, ramdisk; and the PCI ids of the machine's network cards if the BMC lists them.",
 			Remedy: []string{
 				"use the flavour {flavour}: it has the driver for {nics}",
 				"check that the machine reaches {url} from its boot port",

@@ -212,7 +212,7 @@ func (r *Resolver) openOwn(ctx context.Context, d blob.Digest, want checksum) (s
 	got := string(d)
 	if want.kind != ChecksumSHA256 {
 		h := newHash(want.kind)
-		if _, err := io.Copy(h, &ctxReader{ctx, f}); err != nil {
+		if _, err := io.Copy(h, blob.Reader(ctx, f)); err != nil {
 			_ = f.Close()
 			return source{}, err
 		}
@@ -242,7 +242,7 @@ func (r *Resolver) mismatch(ctx context.Context, src source, what, got string, w
 	}
 	defer d.Close()
 	h := newHash(want.kind)
-	if _, err := io.Copy(h, &ctxReader{ctx, d}); err == nil && fmt.Sprintf("%x", h.Sum(nil)) == want.hex {
+	if _, err := io.Copy(h, blob.Reader(ctx, d)); err == nil && fmt.Sprintf("%x", h.Sum(nil)) == want.hex {
 		e.Message += fmt.Sprintf("; that is the checksum of the decompressed file: give the one of the %s file as it is served", kind)
 		e.Facts["form"] = "decompressed"
 	}
@@ -287,7 +287,7 @@ func (r *Resolver) convert(ctx context.Context, src source, declared string, pro
 		return nil, storeError(err)
 	}
 	defer spool.Close()
-	if _, err := io.Copy(spool, &ctxReader{ctx, rest}); err != nil {
+	if _, err := io.Copy(spool, blob.Reader(ctx, rest)); err != nil {
 		return nil, storeError(err)
 	}
 	return r.cutDisk(ctx, spool, spool.Size(), first, declared, progress)
@@ -342,17 +342,4 @@ func readManifest(ctx context.Context, store *blob.Store, d blob.Digest) (*agent
 		return nil, fmt.Errorf("manifest %s: %w", d, err)
 	}
 	return &m, nil
-}
-
-// ctxReader ends a long copy when its context does.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c *ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

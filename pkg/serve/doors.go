@@ -250,8 +250,11 @@ func (o *operators) allowed(w http.ResponseWriter, r *http.Request, verb, resour
 		return true
 	}
 	status := http.StatusForbidden
-	if errors.Is(err, auth.ErrUnauthenticated) {
+	switch {
+	case errors.Is(err, auth.ErrUnauthenticated):
 		status = http.StatusUnauthorized
+	case errors.Is(err, auth.ErrUnanswered):
+		status = http.StatusServiceUnavailable
 	}
 	http.Error(w, err.Error(), status)
 	return false

@@ -52,6 +52,10 @@ import (
 // sockets, which the transport closes after a few seconds.
 const bmcIdle = 5 * time.Minute
 
+// leaseEvery is how often Metal3's Lease is looked at; its operator renews it
+// every two seconds.
+const leaseEvery = 5 * time.Second
+
 // Scheme knows every kind that the service reads or writes.
 func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
@@ -78,9 +82,6 @@ func Run(ctx context.Context, c Config) error {
 		// Without networks nobody needs them.
 		c.Log.Warn("machines cannot be booted by TFTP", "err", err)
 	}
-	if err := crd.Install(ctx, c.REST); err != nil {
-		return err
-	}
 	scheme, err := Scheme()
 	if err != nil {
 		return err
@@ -89,11 +90,20 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	metal3 := &otherOperator{client: direct, now: time.Now, every: leaseEvery, log: c.Log}
+	if !c.Embedded {
+		if err := metal3.await(ctx); err != nil {
+			return err
+		}
+	}
+	if err := crd.Install(ctx, c.REST); err != nil {
+		return err
+	}
 	ca, err := authority(ctx, direct)
 	if err != nil {
 		return err
 	}
-	s := &service{Config: c, l: l, ca: ca, direct: direct}
+	s := &service{Config: c, l: l, ca: ca, direct: direct, metal3: metal3}
 	return s.run(ctx, scheme, loaders)
 }
 
@@ -102,6 +112,7 @@ type service struct {
 	l      listeners
 	ca     *auth.CA
 	direct client.Client
+	metal3 *otherOperator
 }
 
 func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.Loaders) error {
@@ -203,6 +214,13 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	mgrDone := make(chan error, 1)
 	go func() { mgrDone <- mgr.Start(mgrCtx) }()
 	wg.Go(func() { reap(actions, agents, hosts) })
+	if !s.Embedded {
+		wg.Go(func() {
+			if err := s.metal3.watch(actions); err != nil {
+				fail <- err
+			}
+		})
+	}
 
 	err = s.announce(ctx, mgr)
 	if err == nil {
