@@ -40,6 +40,9 @@ const (
 	ActionReset    PowerAction = "Reset"   // without a clean shutdown
 	ActionCycle    PowerAction = "Cycle"   // off, then on
 	ActionNMI      PowerAction = "NMI"
+
+	// ActionSoftReset asks the operating system to restart.
+	ActionSoftReset PowerAction = "SoftReset"
 )
 
 // BootTarget is where a machine looks for its operating system.

@@ -36,6 +36,8 @@ type Progress struct {
 	Percent int    // -1: the BMC does not say
 	State   string // the task's state, in the BMC's word
 	Message string
+	// RetryAfter is when the BMC wants to be asked again; zero if it did not say.
+	RetryAfter time.Duration
 }
 
 // Ops is a Conn whose writes return Ops.

@@ -30,7 +30,7 @@ type Error struct {
 	Code       string        // diagnosis code, or empty for the class's own
 	Op         string        // what was being done: "read power state"
 	Detail     string        // what was seen, with nothing secret in it
-	RetryAfter time.Duration // of class Busy, when the BMC named it
+	RetryAfter time.Duration // when to try again: of class Busy, when the BMC named it; of Unreachable, when polls are let through again
 	Err        error
 }
 

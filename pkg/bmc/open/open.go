@@ -15,6 +15,8 @@ import (
 type Options struct {
 	// Insecure accepts any TLS certificate.
 	Insecure bool
+	// TrustOnFirstUse and Legacy are redfish.Options' of the same names.
+	TrustOnFirstUse, Legacy bool
 	// RootCAs replaces the system's certificate authorities.
 	RootCAs *x509.CertPool
 	// PinSPKI, if not empty, is the raw SHA-256 of the BMC's public key.
@@ -51,6 +53,7 @@ func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Option
 	} else {
 		conn, err = typed(redfish.Open(ctx, addr, creds, redfish.Options{
 			Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), QuirkOverride: override, Log: o.Log,
+			TrustOnFirstUse: o.TrustOnFirstUse, Legacy: o.Legacy,
 		}))
 	}
 	return conn, err

@@ -105,6 +105,7 @@ type serviceRoot struct {
 	Managers       link `json:"Managers"`
 	AccountService link `json:"AccountService"`
 	EventService   link `json:"EventService"`
+	Tasks          link `json:"Tasks"`
 	Links          struct {
 		Sessions link `json:"Sessions"`
 	} `json:"Links"`

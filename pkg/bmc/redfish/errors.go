@@ -2,10 +2,6 @@ package redfish
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // broken reports whether a connection was cut, so that a read may be repeated.
@@ -41,7 +38,7 @@ func (e *Endpoint) classify(ctx context.Context, op string, err error) error {
 		out.Detail = "the BMC did not answer in the time given"
 		return out
 	}
-	if classifyTLS(out, err) {
+	if e.classifyTLS(out, err) {
 		return out
 	}
 	var dns *net.DNSError
@@ -55,11 +52,11 @@ func (e *Endpoint) classify(ctx context.Context, op string, err error) error {
 		}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		out.Code, out.Detail = bmc.CodeRefused, "the BMC refused the connection"
-	case errors.Is(err, errRedirect), errors.Is(err, errTooLong):
+	case errors.Is(err, errRedirect), errors.Is(err, errTooLong), errors.Is(err, errEncoding):
 		out.Class, out.Code = bmc.Protocol, ""
 	case isDial(err):
 		out.Detail = "no connection"
-	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errSilent), errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		out.Code, out.Detail = bmc.CodeSlow, "the BMC took the connection, but did not answer in time"
 	case broken(err):
 		out.Detail = "the BMC cut the connection"
@@ -72,49 +69,6 @@ func (e *Endpoint) classify(ctx context.Context, op string, err error) error {
 func isDial(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
-}
-
-// classifyTLS recognises a certificate that is not trusted and a BMC too old to
-// agree on a version.
-func classifyTLS(out *bmc.Error, err error) bool {
-	var verify *tls.CertificateVerificationError
-	var pin *pinError
-	var header tls.RecordHeaderError
-	var remote *net.OpError
-	switch {
-	case errors.As(err, &verify):
-		out.Class, out.Code, out.Detail = bmc.TLSIdentity, bmc.CodeTLSUntrusted, "the certificate is not trusted"
-		if len(verify.UnverifiedCertificates) > 0 {
-			leaf := verify.UnverifiedCertificates[0]
-			sum := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
-			out.Detail += fmt.Sprintf(" (%s; valid %s to %s; public key SHA-256 %s)", reason(verify.Err),
-				leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly), hex.EncodeToString(sum[:]))
-		}
-	case errors.As(err, &pin):
-		out.Class, out.Code, out.Detail = bmc.TLSIdentity, bmc.CodeTLSUntrusted, "the certificate is not trusted"
-	case errors.As(err, &header):
-		out.Class, out.Code, out.Detail = bmc.Protocol, "", "the port does not speak TLS (write +http in the address if it is meant so)"
-	case errors.As(err, &remote) && remote.Op == "remote error", strings.Contains(err.Error(), "unsupported protocol version"), strings.Contains(err.Error(), "RSA key"):
-		out.Class, out.Code, out.Detail = bmc.TLSIdentity, bmc.CodeTLSLegacy, "no TLS version or cipher in common"
-	default:
-		return false
-	}
-	return true
-}
-
-func reason(err error) string {
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	switch {
-	case errors.As(err, &authority):
-		return "unknown authority"
-	case errors.As(err, &name):
-		return "made out to another name"
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return "outside its dates"
-	}
-	return "invalid"
 }
 
 // statusError sorts an answer by its status and, where that says little, by the
@@ -140,7 +94,7 @@ func statusError(op string, a *answer) error {
 		case m.has("licen"):
 			e.Code = bmc.CodeLicence
 		}
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+	case http.StatusNotFound, http.StatusGone, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		e.Class = bmc.Unsupported
 	case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		e.Class, e.RetryAfter = bmc.Busy, retryAfter(a.header)
@@ -159,14 +113,21 @@ func statusError(op string, a *answer) error {
 	return e
 }
 
-// retryAfter reads a delay in seconds (RFC 9110 §10.2.3), at most an hour. A
-// date is ignored: the clocks of BMCs are not to be trusted.
+// retryAfter reads a delay in seconds (RFC 9110 §10.2.3), at most an hour. A date
+// is measured against the BMC's own clock, which seldom agrees with ours.
 func retryAfter(h http.Header) time.Duration {
-	n, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After")))
-	if err != nil || n < 0 {
-		return 0
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	n, err := strconv.Atoi(value)
+	d := time.Duration(min(n, 3600)) * time.Second
+	if err != nil {
+		at, err1 := http.ParseTime(value)
+		now, err2 := http.ParseTime(h.Get("Date"))
+		if err1 != nil || err2 != nil {
+			return 0
+		}
+		d = min(at.Sub(now), time.Hour)
 	}
-	return time.Duration(min(n, 3600)) * time.Second
+	return max(d, 0)
 }
 
 // sessionsFull reports whether a refused login means that all sessions are
@@ -190,7 +151,7 @@ func (m messages) has(s string) bool { return strings.Contains(m.lower, s) }
 // class tells what a 400 means: some BMCs use it for "not now".
 func (m messages) class() bmc.Class {
 	switch {
-	case m.has("invalidoperationforsystemstate"), m.has("unabletomodifyduringsystempost"), m.has("resourceinuse"), m.has("sys518"):
+	case m.inPOST(), m.has("resourceinuse"), m.has("resourcenotreadyretry"):
 		return bmc.Busy
 	case m.has("preconditionheadermissing"):
 		return bmc.Precondition
@@ -198,6 +159,31 @@ func (m messages) class() bmc.Class {
 		return bmc.Unsupported
 	}
 	return bmc.BadRequest
+}
+
+// inPOST reports whether the BMC refuses because the machine, or the BMC itself,
+// is still starting: iLO with a 400, iDRAC (SYS518) with a 500 or 503.
+func (m messages) inPOST() bool {
+	return m.has("invalidoperationforsystemstate") || m.has("unabletomodifyduringsystempost") || m.has("sys518")
+}
+
+// postPause is how long to wait when a BMC says that its machine is in POST, and
+// not how long: POST takes minutes, and its end is worth noticing.
+const postPause = 15 * time.Second
+
+// judge is statusError, with what is known of this BMC.
+func (e *Endpoint) judge(op string, a *answer) error {
+	err := statusError(op, a)
+	var be *bmc.Error
+	if !errors.As(err, &be) || !e.has(quirk.PostBusy) || !parseMessages(a.body).inPOST() {
+		return err
+	}
+	if be.Class == bmc.Busy || be.Class == bmc.Transient {
+		be.Class = bmc.Busy
+		be.RetryAfter = max(be.RetryAfter, postPause)
+		be.Detail = "the machine is in POST, or the BMC still starting (" + be.Detail + ")"
+	}
+	return err
 }
 
 func parseMessages(body []byte) messages {

@@ -2,9 +2,8 @@ package redfish
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
@@ -17,6 +16,7 @@ const (
 	opSecureBoot = "secure-boot"
 	opFirmware   = "firmware"
 	opVolume     = "volume"
+	opPower      = "power"
 )
 
 var _ bmc.Ops = (*System)(nil)
@@ -25,94 +25,62 @@ var _ bmc.Ops = (*System)(nil)
 func (s *System) has(n quirk.Name) bool { return s.quirkSet().Has(n) }
 
 // begin sends a write that the BMC may carry out over time, and completes o with
-// the task it named (DSP0266 §13.2: 202 with Location; some put it in the body).
+// the task it named. A PATCH has its resource's ETag in match.
 func (s *System) begin(ctx context.Context, c call, o bmc.Op) (bmc.Op, error) {
-	a, err := s.e.do(ctx, c)
+	send := s.e.do
+	if c.method == http.MethodPatch {
+		send = func(ctx context.Context, c call) (*answer, error) { return s.tagged(ctx, c, c.match) }
+	}
+	a, err := send(ctx, c)
 	if err != nil {
 		return bmc.Op{}, err
 	}
+	return s.begun(ctx, a, o), nil
+}
+
+// begun completes o with the task that the answer to a write names.
+func (s *System) begun(ctx context.Context, a *answer, o bmc.Op) bmc.Op {
 	o.Task = s.taskOf(a)
-	return o, nil
-}
-
-// taskOf finds the task in an answer.
-func (s *System) taskOf(a *answer) string {
-	if uri := a.header.Get("Location"); uri != "" && a.status == http.StatusAccepted {
-		return uri
+	if o.Task == "" && a.status == http.StatusAccepted && s.has(quirk.AcceptedNoLocation) {
+		o.Task = s.latestTask(ctx)
 	}
-	if a.status != http.StatusAccepted && !s.has(quirk.TaskInBody) {
-		return ""
-	}
-	var body struct {
-		ID   text `json:"@odata.id"`
-		Type text `json:"@odata.type"`
-	}
-	if json.Unmarshal(a.body, &body) == nil && strings.HasPrefix(string(body.Type), "#Task.") {
-		return string(body.ID)
-	}
-	return ""
-}
-
-// patch reads uri for its ETag, then writes body there.
-func (s *System) patch(ctx context.Context, op, uri string, body any) (*answer, error) {
-	var current struct {
-		ETag text `json:"@odata.etag"`
-	}
-	a, err := s.e.get(ctx, op, uri, &current)
-	if err != nil {
-		return nil, err
-	}
-	return s.e.do(ctx, call{op: op, method: http.MethodPatch, uri: uri, body: body, match: a.etag(current.ETag)})
-}
-
-// task is DSP0268 Task, as far as it is used.
-type task struct {
-	State    text `json:"TaskState"`
-	Status   text `json:"TaskStatus"`
-	Percent  *int `json:"PercentComplete"`
-	Messages list[struct {
-		ID      text `json:"MessageId"`
-		Message text `json:"Message"`
-	}] `json:"Messages"`
+	return o
 }
 
 // Poll implements bmc.Ops.
 func (s *System) Poll(ctx context.Context, o bmc.Op) (bmc.Progress, error) {
 	op := "poll " + o.Kind
-	if o.Task != "" {
-		var t task
-		a, err := s.e.get(ctx, op, o.Task, &t)
-		switch {
-		case unsupported(err): // forgotten: the resource decides
-		case err != nil:
-			return bmc.Progress{}, err
-		default:
-			if p, err := t.progress(op, a.status); err != nil || !p.Done {
-				return p, err
-			}
-		}
+	if o.Task == "" || s.has(quirk.OneTask) { // a task that stands for everything says nothing of this
+		return s.readBack(ctx, op, o)
 	}
-	return s.readBack(ctx, op, o)
+	p, found, err := s.pollTask(ctx, op, o.Task)
+	switch {
+	case err != nil, found && !p.Done:
+		return p, err
+	case found:
+		return s.readBack(ctx, op, o)
+	}
+	return s.vanished(ctx, op, o)
 }
 
-// progress of a task; an error if it failed.
-func (t task) progress(op string, status int) (bmc.Progress, error) {
-	p := bmc.Progress{Percent: -1, State: clean(t.State)}
-	if t.Percent != nil {
-		p.Percent = min(max(*t.Percent, 0), 100)
+// vanishedPause is how long Dell's jobs need to appear (sushy waits as long).
+const vanishedPause = 10 * time.Second
+
+// vanished decides on an operation whose task the BMC does not know: after a
+// restart of the BMC, because it is over, or because it is so new that it does not
+// show yet. The resource decides (bmc.Ops); where it is not as wanted, there is
+// more to wait for if this BMC is known to drop tasks, while an update has failed
+// in silence if not (Ironic, fix-bios-update-silent-fail).
+func (s *System) vanished(ctx context.Context, op string, o bmc.Op) (bmc.Progress, error) {
+	p, err := s.readBack(ctx, op, o)
+	switch {
+	case err != nil || p.Done:
+	case s.has(quirk.TaskVanishes):
+		p.State, p.RetryAfter = "the BMC has forgotten the task", max(p.RetryAfter, vanishedPause)
+	case o.Kind == opFirmware:
+		return p, &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the BMC has forgotten the task, and " + p.Message}
 	}
-	if len(t.Messages) > 0 {
-		p.Message = clean(t.Messages[len(t.Messages)-1].Message)
-	}
-	switch strings.ToLower(p.State) {
-	case "completed":
-		p.Done = true
-	case "exception", "killed", "cancelled", "canceled":
-		return p, &bmc.Error{Class: bmc.BadRequest, Op: op, Detail: "the task ended as " + p.State + ": " + p.Message}
-	case "": // a task monitor: 202 while it works, then the answer itself
-		p.Done = status != http.StatusAccepted
-	}
-	return p, nil
+	return p, err
 }
 
 // readBack looks at the resource whether it is as wanted.
@@ -132,6 +100,8 @@ func (s *System) readBack(ctx context.Context, op string, o bmc.Op) (bmc.Progres
 		return s.readBackFirmware(ctx, op, o)
 	case opVolume:
 		return s.readBackVolume(ctx, op, o)
+	case opPower:
+		return s.readBackPower(ctx, op, o)
 	}
 	return bmc.Progress{}, &bmc.Error{Class: bmc.BadRequest, Op: op, Detail: "no such kind of operation: " + clip(o.Kind)}
 }

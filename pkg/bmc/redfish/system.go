@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 const rootURI = "/redfish/v1/"
@@ -85,6 +86,15 @@ func (e *Endpoint) release(ctx context.Context) error {
 
 // Endpoint is the BMC of this machine, through which its siblings are found.
 func (s *System) Endpoint() *Endpoint { return s.e }
+
+// SPKI is Endpoint.SPKI of the machine's BMC.
+func (s *System) SPKI() []byte { return s.e.SPKI() }
+
+// SessionURI is Endpoint.SessionURI of the machine's BMC.
+func (s *System) SessionURI() string { return s.e.SessionURI() }
+
+// EndSession is Endpoint.EndSession of the machine's BMC.
+func (s *System) EndSession(ctx context.Context, uri string) error { return s.e.EndSession(ctx, uri) }
 
 // Close ends the session, if this was the last System of its Endpoint.
 func (s *System) Close(ctx context.Context) error {
@@ -173,6 +183,11 @@ func (e *Endpoint) onlySystem(ctx context.Context) (string, error) {
 			hosts = append(hosts, uri)
 		}
 	}
+	if len(hosts) > 1 && e.has(quirk.HostSystem) {
+		if hosts, err = e.hosts(ctx, hosts); err != nil {
+			return "", err
+		}
+	}
 	switch len(hosts) {
 	case 1:
 		return hosts[0], nil
@@ -183,6 +198,45 @@ func (e *Endpoint) onlySystem(ctx context.Context) (string, error) {
 		Class: bmc.BadRequest, Code: bmc.CodeManySystems, Op: "find the system",
 		Detail: "there are several, and the address names none: " + some(hosts),
 	}
+}
+
+// maxCandidates bounds the systems that are looked at to find the host.
+const maxCandidates = 8
+
+// hosts are those of the systems that are machines to be provisioned: with
+// firmware settings and a reset, or, if none has both, with either. What is left
+// out are baseboards of accelerators, DPUs, and the hypervisor that some OpenBMC
+// show beside the machine under it.
+func (e *Endpoint) hosts(ctx context.Context, candidates []string) ([]string, error) {
+	by := map[int][]string{}
+	for _, uri := range candidates[:min(len(candidates), maxCandidates)] {
+		var cs struct {
+			Type    text `json:"SystemType"`
+			BIOS    link `json:"Bios"`
+			Actions struct {
+				Reset resetAction `json:"#ComputerSystem.Reset"`
+			} `json:"Actions"`
+		}
+		if _, err := e.get(ctx, "find the system", uri, &cs); unsupported(err) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		score := 0
+		if cs.BIOS != "" {
+			score += 2
+		}
+		if cs.Actions.Reset.Target != "" && (cs.Type == "" || strings.EqualFold(string(cs.Type), "Physical")) {
+			score++
+		}
+		by[score] = append(by[score], uri)
+	}
+	for score := 3; score > 0; score-- {
+		if len(by[score]) > 0 {
+			return by[score], nil
+		}
+	}
+	return candidates, nil
 }
 
 // some lists the first of names, bounded for a line of text.

@@ -1,10 +1,7 @@
 package redfish
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -24,13 +21,12 @@ const (
 // newClient makes the HTTP client of one BMC. There is no proxy from the
 // environment (credentials would pass through it), no compression (ETags of
 // some BMCs change with it) and no HTTP/2 (maxInFlight leaves it no point).
-func newClient(host string, o Options) *http.Client {
+func newClient(security *tls.Config) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
-			TLSClientConfig:        tlsConfig(host, o),
+			TLSClientConfig:        security,
 			TLSHandshakeTimeout:    connectTimeout,
-			ResponseHeaderTimeout:  headerTimeout,
 			IdleConnTimeout:        idleTimeout,
 			MaxIdleConnsPerHost:    maxInFlight,
 			MaxConnsPerHost:        maxInFlight,
@@ -39,35 +35,6 @@ func newClient(host string, o Options) *http.Client {
 		},
 		CheckRedirect: checkRedirect,
 	}
-}
-
-func tlsConfig(host string, o Options) *tls.Config {
-	c := &tls.Config{
-		ServerName:         host,
-		RootCAs:            o.RootCAs,
-		InsecureSkipVerify: o.Insecure || len(o.PinSPKI) > 0, //nolint:gosec // by explicit choice, or replaced by the pin below
-		ClientSessionCache: tls.NewLRUClientSessionCache(2),
-	}
-	if len(o.PinSPKI) > 0 {
-		c.VerifyConnection = func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 {
-				return &pinError{}
-			}
-			got := sha256.Sum256(s.PeerCertificates[0].RawSubjectPublicKeyInfo)
-			if !bytes.Equal(got[:], o.PinSPKI) {
-				return &pinError{got: got[:]}
-			}
-			return nil
-		}
-	}
-	return c
-}
-
-// pinError is a BMC with another key than the one pinned.
-type pinError struct{ got []byte }
-
-func (e *pinError) Error() string {
-	return "the public key is not the one pinned, its SHA-256 is " + hex.EncodeToString(e.got)
 }
 
 var errRedirect = errors.New("redirect refused")
