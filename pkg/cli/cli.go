@@ -99,7 +99,7 @@ func (a *App) Root(more ...Command) *cobra.Command {
 	flags.StringVarP(&a.namespace, "namespace", "n", "", "namespace of the hosts (default: the kubeconfig's, else default)")
 	root.AddCommand(
 		a.enrollCommand(), a.hostsCommand(), a.inventoryCommand(), a.explainCommand(), a.powerCommand(),
-		a.provisionCommand(), a.deprovisionCommand(), a.versionCommand(),
+		a.provisionCommand(), a.deprovisionCommand(), a.bmcCommand(), a.versionCommand(),
 	)
 	for _, c := range more {
 		root.AddCommand(c(a))

@@ -4,6 +4,7 @@
 // the next command to run.
 //
 // Verbs talk to a Kubernetes API and to the doors that the API names in the
-// ConfigMap kube-system/ingot-doors; they know nothing of BMCs or agents. Those
-// that start processes (serve, manager, lab) are handed to [Run] by main.
+// ConfigMap kube-system/ingot-doors; they know nothing of BMCs or agents, but for
+// those below bmc, which talk to BMCs and know no API. Those that start processes
+// (serve, manager, lab) are handed to [Run] by main.
 package cli

@@ -14,6 +14,8 @@ import (
 var (
 	errPassword = errors.New("the BMC's proof does not match the password")
 	errSilence  = errors.New("no answer")
+	// pyghmi, the server of VirtualBMC, answers an order for any suite with suite 3.
+	errOtherSuite = errors.New("the BMC chose other algorithms than asked for")
 )
 
 // rmcpStatus is a status of the key exchange (chapter 13.24, table 13-15).

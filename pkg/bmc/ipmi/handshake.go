@@ -58,7 +58,7 @@ func (h *handshake) openResponse(b []byte) error {
 		return err
 	}
 	if b[16] != h.suite.auth || b[24] != h.suite.integrity || b[32] != 1 {
-		return fmt.Errorf("%w: the BMC chose other algorithms than asked for", errPacket)
+		return fmt.Errorf("%w: %w", errPacket, errOtherSuite)
 	}
 	h.bmcID = binary.LittleEndian.Uint32(b[8:])
 	return nil

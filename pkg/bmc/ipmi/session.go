@@ -39,7 +39,7 @@ func connect(ctx context.Context, address string, creds bmc.Credentials, privile
 		if err = s.exchangeKeys(ctx, suite, creds, privilege); err == nil {
 			break
 		}
-		if another := refusesSuite(err) || errors.Is(err, errSilence); !another || ctx.Err() != nil {
+		if another := refusesSuite(err) || errors.Is(err, errSilence) || errors.Is(err, errOtherSuite); !another || ctx.Err() != nil {
 			break
 		}
 	}
