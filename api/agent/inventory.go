@@ -13,6 +13,9 @@ type Inventory struct {
 	PCI      []PCI     `json:"pci,omitempty"`
 	Hostname string    `json:"hostname,omitempty"`
 	Skipped  []Skipped `json:"skipped,omitempty"`
+
+	// Accelerators are GPUs and their like, where a BMC names them.
+	Accelerators []Accelerator `json:"accelerators,omitempty"`
 }
 
 // Vendor is the system as SMBIOS types 1 to 3 name it (DSP0134).
@@ -34,6 +37,7 @@ type Firmware struct {
 	Vendor     string `json:"vendor,omitempty"`
 	Version    string `json:"version,omitempty"`
 	Date       string `json:"date,omitempty"`
+	BMC        string `json:"bmc,omitempty"` // version of the BMC's own firmware
 }
 
 // CPU describes all processors; Flags are of the first, sorted.
@@ -142,6 +146,22 @@ type PCI struct {
 	NUMANode int    `json:"numaNode"`
 	Link     string `json:"link,omitempty"`    // current, 8.0 GT/s x4
 	LinkMax  string `json:"linkMax,omitempty"` // as the device could
+	Name     string `json:"name,omitempty"`    // as a BMC names it, which often knows no ids
+}
+
+// Kinds of Accelerator.Type (DSP0268 Processor.ProcessorType).
+const (
+	AcceleratorGPU  = "GPU"
+	AcceleratorFPGA = "FPGA"
+)
+
+// Accelerator is a processor that runs no operating system.
+type Accelerator struct {
+	Name   string `json:"name"`
+	Type   string `json:"type"`
+	Vendor string `json:"vendor,omitempty"`
+	Model  string `json:"model,omitempty"`
+	Serial string `json:"serial,omitempty"`
 }
 
 // Skipped names something that could not be read, and why.

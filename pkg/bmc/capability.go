@@ -181,7 +181,7 @@ type FirmwareUpdate struct {
 	Name               string   // file name of Image
 	Targets            []string // URIs; empty: the BMC decides
 	ApplyTime          ApplyTime
-	Want               map[string]string // component URI → version to read back
+	Want               map[string]string // component URI (FirmwareComponent.ID) → version to read back
 }
 
 // Firmware is a Conn that can read and update firmware.
@@ -231,6 +231,8 @@ type VolumeSpec struct {
 	RAIDType string
 	Bytes    int64    // zero: all there is
 	DriveIDs []string // URIs
+	// ApplyTime, if set, must be one that the controller offers.
+	ApplyTime ApplyTime
 }
 
 // Storage is a Conn that can make and delete RAID volumes. Deleting destroys

@@ -127,8 +127,8 @@ func diskType(d agent.Disk) metal3v1alpha1.DiskType {
 	switch {
 	case d.Rotational:
 		return metal3v1alpha1.HDD
-	case strings.HasPrefix(d.Name, "/dev/nvme"):
-		return metal3v1alpha1.NVME
+	case strings.HasPrefix(d.Name, "/dev/nvme"), d.Type == agent.DiskNVMe && !strings.HasPrefix(d.Name, "/dev/"):
+		return metal3v1alpha1.NVME // a BMC names bays, not devices
 	default:
 		return metal3v1alpha1.SSD
 	}

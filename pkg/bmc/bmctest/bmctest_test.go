@@ -111,7 +111,7 @@ func TestRun(t *testing.T) {
 		{name: "wrong type", conn: bios{&machine{override: none}}, want: append(read[:3:3], "bios: BIOS settings: failed breaks the contract: attribute NumCores is a float64")},
 		{name: "state that is none", conn: &machine{override: none, state: "PoweringOn"}, want: []string{read[0], `power: power state: failed breaks the contract: power state "PoweringOn"`, read[2]}},
 		{name: "error without a class", conn: &machine{override: none, powerErr: errors.New("oops")}, want: []string{read[0], "power: power state: failed an error without a class: oops", read[2]}},
-		{name: "no target", conn: &machine{}, want: []string{read[0], read[1], "boot: boot override: failed breaks the contract: no target: {Target: Persistent:false Mode:}"}},
+		{name: "no target", conn: &machine{}, want: []string{read[0], read[1], "boot: boot override: failed breaks the contract: no target, enabled once or for good: false, mode \"\""}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := outcomes(Run(t.Context(), tc.conn, Options{}))

@@ -35,7 +35,7 @@ func (k *kit) read(ctx context.Context) {
 	reading(ctx, k, "boot", "boot override", func(ctx context.Context, b bmc.Boot) (string, error) {
 		o, err := b.BootOverride(ctx)
 		if err == nil && o.Target == "" {
-			err = broken("no target: %+v", o)
+			err = broken("no target, enabled once or for good: %t, mode %q", o.Persistent, o.Mode)
 		}
 		return words(string(o.Target), once(o), string(o.Mode)), err
 	})

@@ -116,17 +116,7 @@ func TestReferenceIsCurrent(t *testing.T) {
 
 // uncovered are the quirks whose tests are not merged yet. A name that has got
 // its test must leave the list.
-var uncovered = []string{
-	"no-sessions", "no-keep-alive", "one-per-second", "etag-required", "etag-ladder", "post-busy",
-	"power-conflict", "trailing-slash", "gzip-registries", "vmedia-patch", "vmedia-minimal-body",
-	"vmedia-transfer", "eject-empty-object", "vmedia-on-system", "vmedia-first-slot", "vmedia-stale-inserted",
-	"vmedia-skip-slot", "vmedia-plain-url", "vmedia-off-before-eject", "cd-is-usbcd", "dell-oem-vcd-boot",
-	"boot-via-settings", "boot-full-body", "boot-always-enabled", "boot-minimal-body", "no-continuous",
-	"boot-mode-flips", "no-boot-write", "bios-apply-time", "bios-reset-body", "bios-path", "fw-task-vanishes",
-	"fw-task-in-body", "fw-202-no-location", "fw-content-length", "fw-push-path", "fw-multipart-only",
-	"one-task", "account-slots", "event-duplicate", "event-no-retry-policy", "event-no-context", "host-system",
-	"serial-is-sku", "short-password", "no-manufacturer", "ipmi-uefi-disk-0x24", "ipmi-keep-boot-timer",
-}
+var uncovered = []string{}
 
 func TestEveryQuirkHasATest(t *testing.T) {
 	tests, err := table.Tests(repository+"/pkg", constants(t))

@@ -147,6 +147,7 @@ type call struct {
 	gzip   bool   // ask for a compressed answer
 
 	timeout time.Duration // replaces the endpoint's, if longer: the BMC may think for all of it
+	upload  *upload       // a body that is streamed
 }
 
 // answer is what came back, read to its end.
@@ -339,6 +340,11 @@ func (e *Endpoint) roundTrip(ctx context.Context, c call, target string, body []
 	}
 	req.Close = e.has(quirk.NoKeepAlive)
 	id.apply(req, e.creds)
+	if c.upload != nil {
+		if err := c.upload.fill(req, c.op, id); err != nil {
+			return nil, err
+		}
+	}
 	think := headerTimeout // not the transport's ResponseHeaderTimeout: some calls have more patience
 	if c.timeout > e.timeout {
 		think = c.timeout

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 // tree serves a recorded Redfish tree, and obeys resets and boot writes of its
@@ -148,7 +149,7 @@ func TestRecordedTrees(t *testing.T) {
 	} {
 		t.Run(tc.set, func(t *testing.T) {
 			tr := openTree(t, tc.set)
-			s, err := dial(t, serve(t, tr), admin, Options{})
+			s, err := dial(t, serve(t, tr), admin, Options{Quirks: quirk.Set{quirk.SerialIsSKU: tc.set == "dell-r750-idrac9"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -291,11 +291,8 @@ func (s *System) Identify(ctx context.Context) (bmc.Identity, error) {
 		SystemUUID:   strings.ToLower(clean(cs.UUID)),
 		SystemID:     s.uri,
 	}
-	// Dell's service tag, which the machine's SMBIOS calls its serial number, is
-	// the SKU here; SerialNumber is the main board's (Launchpad 2146585).
-	if sku := clean(cs.SKU); sku != "" && strings.HasPrefix(id.Manufacturer, "Dell") {
-		id.Serial = sku
-	}
+	id.Manufacturer = s.manufacturer(ctx, cs)
+	id.Serial = s.serial(cs)
 	return id, nil
 }
 

@@ -97,6 +97,9 @@ func (s *Server) applyStaged(k string) {
 // it did not list when it was recorded go.
 func (s *Server) unstage(k string, change obj) {
 	doc, before := s.doc(k), s.recorded(s.files[k])
+	if staged := sub(doc, "Boot"); staged != nil && sub(change, "Boot")[overrideEnabled] == "Once" {
+		staged[overrideEnabled], staged[overrideTarget] = "Disabled", "None"
+	}
 	for name := range sub(change, "Attributes") {
 		if _, ok := sub(before, "Attributes")[name]; !ok {
 			delete(sub(doc, "Attributes"), name)
