@@ -34,7 +34,8 @@ e2e: ## QEMU journeys, stock clients, kill tests (root)
 	@hack/packages.sh e2e
 	@$(MAKE) --no-print-directory build images demo-image debian-image
 	INGOT_E2E_KERNEL=$$(ls -d $(CURDIR)/$(OUT)/.cache/linux-image-*-cloud-amd64 | tail -n 1) \
-	INGOT_BOOT_FILES=$(CURDIR)/$(OUT) INGOT_KILLS=$${INGOT_KILLS:-20} $(GO) test -tags e2e -count=1 -p 1 -timeout 45m ./e2e/... ./pkg/lab/... ./pkg/bmc/ipmi/...
+	INGOT_BINARY=$(CURDIR)/$(BIN)/ingot INGOT_BOOT_FILES=$(CURDIR)/$(OUT) INGOT_KILLS=$${INGOT_KILLS:-40} \
+		$(GO) test -v -tags e2e -count=1 -p 1 -timeout 60m ./e2e/... ./pkg/lab/... ./pkg/bmc/ipmi/...
 
 e2e-all: ## everything that make e2e has no time for: all 200 kills, all kinds of machine
 	@INGOT_E2E=all INGOT_KILLS=200 $(MAKE) --no-print-directory e2e

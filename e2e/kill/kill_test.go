@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
-// settings are the seed and the number of kills.
-func settings(t *testing.T, kills int) (uint64, int) {
+// seeded is the seed of what is drawn.
+func seeded(t *testing.T) uint64 {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano() % 1_000_000)
 	if v := os.Getenv("INGOT_SEED"); v != "" {
@@ -21,13 +23,20 @@ func settings(t *testing.T, kills int) (uint64, int) {
 		must(t, err)
 		seed = n
 	}
+	t.Logf("INGOT_SEED=%d", seed)
+	return seed
+}
+
+// killsOf is how many kills the simulated journey gets.
+func killsOf(t *testing.T) int {
+	t.Helper()
+	kills := 200
 	if v := os.Getenv("INGOT_KILLS"); v != "" {
 		n, err := strconv.Atoi(v)
 		must(t, err)
 		kills = n
 	}
-	t.Logf("INGOT_SEED=%d INGOT_KILLS=%d", seed, kills)
-	return seed, kills
+	return kills
 }
 
 // keptDir is a directory that stays if the test fails.
@@ -52,15 +61,29 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// begin kills the first starts of an empty directory, starts the server for good
-// and follows its hosts until the test ends.
-func (d *driver) begin(t *testing.T, kubeconfig string) client.WithWatch {
+// newServer prepares a server below dir that ends with the test.
+func newServer(t *testing.T, dir string, p rig.Ports, more ...string) *rig.Server {
 	t.Helper()
-	must(t, d.startKilled(t.Context(), min(5, d.kills/5)))
-	must(t, d.s.waitReady(t.Context()))
-	c, err := newClient(kubeconfig)
+	binary, err := rig.Binary(t.TempDir())
 	must(t, err)
-	d.v = newView(c)
+	s, err := rig.NewServer(binary, dir, p, more...)
+	must(t, err)
+	t.Cleanup(func() {
+		s.Kill()
+		_ = s.Close()
+	})
+	return s
+}
+
+// begin kills the first starts of an empty directory, so many of them, starts the
+// server for good and follows its hosts until the test ends.
+func (d *driver) begin(t *testing.T, starts int) client.WithWatch {
+	t.Helper()
+	must(t, d.startKilled(t.Context(), starts))
+	must(t, d.s.WaitReady(t.Context()))
+	c, err := d.s.Client()
+	must(t, err)
+	d.v = newView(c, t.Logf)
 	ctx, cancel := context.WithCancel(t.Context())
 	followed := make(chan struct{})
 	go func() {
@@ -69,30 +92,4 @@ func (d *driver) begin(t *testing.T, kubeconfig string) client.WithWatch {
 	}()
 	t.Cleanup(func() { cancel(); <-followed })
 	return c
-}
-
-// upAgain waits until the server is up after the last kill and has had the time
-// to do what it should not.
-func (d *driver) upAgain(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
-	defer cancel()
-	starts := d.started()
-	for d.started() == starts {
-		select {
-		case <-d.done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	pause(ctx, 400*time.Millisecond)
-	return nil
-}
-
-// started is how many starts came to be ready.
-func (d *driver) started() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.ready)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/lab"
 	"github.com/ingot-metal/ingot/pkg/lab/fleet"
 	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
@@ -27,7 +27,7 @@ const (
 	simulatedHosts = 12
 	// patience bounds every way from one rest to the next, kills on the way
 	// included.
-	patience = 2 * time.Minute
+	patience = 6 * time.Minute
 )
 
 // What may happen to a machine between two rests.
@@ -40,20 +40,18 @@ var noticed = []string{
 // TestSimulated takes twelve pretended machines through enrol, provision,
 // deprovision and delete, in waves, while the server is killed.
 func TestSimulated(t *testing.T) {
-	seed, kills := settings(t, 200)
+	seed, kills := seeded(t), killsOf(t)
 	dir := keptDir(t)
-	p := freePorts(t)
+	p, err := rig.NewPorts()
+	must(t, err)
 	img := newImages(t)
-	boot := filepath.Join(dir, "boot")
-	must(t, os.Mkdir(boot, 0o700))
-	for _, name := range []string{"vmlinuz-vm", "initrd-vm.img"} {
-		must(t, os.WriteFile(filepath.Join(boot, name), []byte("pretended\n"), 0o600))
-	}
+	boot, err := rig.Pretended(dir)
+	must(t, err)
 	journal, file, err := simbmc.OpenJournal(filepath.Join(dir, "journal.jsonl"), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	f, err := fleet.New(fleet.Config{
-		Count: simulatedHosts, Seed: seed, BootURL: fmt.Sprintf("http://127.0.0.1:%d", p.http), Journal: journal,
+		Count: simulatedHosts, Seed: seed, BootURL: fmt.Sprintf("http://127.0.0.1:%d", p.HTTP), Journal: journal,
 		Protocols: []fleet.Protocol{fleet.RedfishHTTP, fleet.IPMI, fleet.RedfishTLS},
 		Firmware:  []simbmc.BootMode{simbmc.ModeUEFI, simbmc.ModeLegacy},
 		Latency:   40 * time.Millisecond, POST: 100 * time.Millisecond,
@@ -64,9 +62,7 @@ func TestSimulated(t *testing.T) {
 	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.host(),
 		"--retry-unit", "200ms", "--boot-timeout", "2m")
 	d := &driver{
-		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, share: 6, bound: 6 * time.Second, spread: time.Second,
-		// Most phases of a pretended machine last some ten milliseconds.
-		jitter: 12 * time.Millisecond, strays: true,
+		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, strays: time.Second,
 		table: map[string]int{}, done: make(chan struct{}), logf: t.Logf,
 		wanted: []string{
 			registering, inspectingBoot, inspectingAgent, preparingClean, available, provisionImage, provisionBoot,
@@ -74,7 +70,7 @@ func TestSimulated(t *testing.T) {
 		},
 	}
 	began := time.Now()
-	c := d.begin(t, filepath.Join(dir, "data", "kubeconfig"))
+	c := d.begin(t, min(5, kills/5))
 	w := &waves{c: c, v: d.v, d: d, images: img, journal: journal, r: rand.New(rand.NewPCG(seed, 2))}
 	for i, m := range f.Machines() {
 		w.subjects = append(w.subjects, &subject{w: w, m: m, r: rand.New(rand.NewPCG(seed, uint64(100+i)))})
@@ -94,8 +90,11 @@ func TestSimulated(t *testing.T) {
 		t.Errorf("hosts met problems, though nothing but the server ever failed: %v", problems)
 	}
 	must(t, journal.Err())
-	if missed := d.missed(3); kills >= 100 && len(missed) > 0 {
-		t.Errorf("fewer than three kills in: %s", strings.Join(missed, ", "))
+	// Three in each phase are for a run of two hundred; a short one has time for less.
+	least := min(3, kills/40)
+	t.Logf("%d kills must hit each phase %d times", kills, least)
+	if missed := d.missed(least); len(missed) > 0 {
+		t.Errorf("fewer than %d kills in: %s", least, strings.Join(missed, ", "))
 	}
 }
 
@@ -180,9 +179,6 @@ func (w *waves) all(ctx context.Context, ahead []string, do func(*subject, conte
 	if err := w.d.another(ctx); err != nil {
 		return err
 	}
-	if err := w.d.upAgain(ctx); err != nil {
-		return err
-	}
 	if moved := w.journal.Entries("", noticed...)[before:]; len(moved) > 0 {
 		return fmt.Errorf("hosts at rest were touched: %v", moved)
 	}
@@ -191,9 +187,9 @@ func (w *waves) all(ctx context.Context, ahead []string, do func(*subject, conte
 
 // leftovers of hosts that were deleted are collected.
 func (w *waves) leftovers(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	err := w.v.await(ctx, func(all map[string]seen) bool { return len(all) == len(w.subjects) })
+	err := w.v.await(ctx, "records of deleted hosts to go", func(all map[string]seen) bool { return len(all) == len(w.subjects) })
 	if err != nil {
 		return fmt.Errorf("records of deleted hosts are still there: %w", err)
 	}
@@ -210,7 +206,7 @@ func (s *subject) since(mark int) []simbmc.Entry {
 // landed waits until the machine runs what it is to run: the ends of the server
 // and of the machine are not the same moment.
 func (s *subject) landed(ctx context.Context, mark int, kind string) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		all := s.since(mark)
@@ -326,7 +322,12 @@ type expect struct {
 func (s *subject) audit(mark int, want expect) error {
 	var power []string
 	counts := map[string]int{}
+	var last simbmc.Entry
 	for _, e := range s.since(mark) {
+		if e.Kind == simbmc.KindBoot && last.Kind == e.Kind && last.Detail == e.Detail {
+			continue // said again after a kill, which changes nothing (docs/designs/0006)
+		}
+		last = e
 		counts[e.Kind]++
 		switch e.Kind {
 		case simbmc.KindPower:

@@ -31,16 +31,18 @@ type seen struct {
 
 // view follows the hosts through the API, across restarts of the server.
 type view struct {
-	c client.WithWatch
+	c    client.WithWatch
+	logf func(string, ...any)
 
 	mu       sync.Mutex
 	hosts    map[string]seen
+	watches  int            // that a server serves at this moment
 	problems map[string]int // by code
 	changed  chan struct{}  // closed and replaced at every change
 }
 
-func newView(c client.WithWatch) *view {
-	return &view{c: c, hosts: map[string]seen{}, problems: map[string]int{}, changed: make(chan struct{})}
+func newView(c client.WithWatch, logf func(string, ...any)) *view {
+	return &view{c: c, logf: logf, hosts: map[string]seen{}, problems: map[string]int{}, changed: make(chan struct{})}
 }
 
 // follow keeps the view up to date until the context ends.
@@ -114,6 +116,8 @@ func (v *view) followOnce(ctx context.Context, l client.ObjectList, set func(*se
 		return err
 	}
 	defer w.Stop()
+	v.change(func() { v.watches++ })
+	defer v.change(func() { v.watches-- })
 	for e := range w.ResultChan() {
 		o, ok := e.Object.(client.Object)
 		if !ok {
@@ -147,8 +151,23 @@ func (v *view) change(f func()) {
 	v.changed = make(chan struct{})
 }
 
-// await waits until a picture of all hosts is as wanted.
-func (v *view) await(ctx context.Context, ok func(map[string]seen) bool) error {
+// live reports whether the view is that of a server that is up; v.mu is held.
+func (v *view) live() bool { return v.watches == 2 }
+
+// settle waits until everything that a server had shown before it died has been
+// seen.
+func (v *view) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_ = v.await(ctx, "the end of the watches", func(map[string]seen) bool { return v.watches == 0 }) // seen enough by then
+}
+
+// await waits until a picture of all hosts is as wanted, and says so if that
+// takes long.
+func (v *view) await(ctx context.Context, what string, ok func(map[string]seen) bool) error {
+	began := time.Now()
+	remind := time.NewTicker(time.Minute)
+	defer remind.Stop()
 	for {
 		v.mu.Lock()
 		good, changed := ok(v.hosts), v.changed
@@ -158,6 +177,8 @@ func (v *view) await(ctx context.Context, ok func(map[string]seen) bool) error {
 		}
 		select {
 		case <-changed:
+		case <-remind.C:
+			v.logf("waiting for %s for %s; hosts by phase: %v", what, time.Since(began).Round(time.Second), v.phases())
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -169,7 +190,7 @@ func (v *view) await(ctx context.Context, ok func(map[string]seen) bool) error {
 func (v *view) awaitHost(ctx context.Context, name, what string, limit time.Duration, ok func(seen) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := v.await(ctx, func(all map[string]seen) bool { return ok(all[name]) }); err != nil {
+	if err := v.await(ctx, name+" to be "+what, func(all map[string]seen) bool { return ok(all[name]) }); err != nil {
 		return fmt.Errorf("%s is stuck: not %s after %s: %w\n%s", name, what, limit, err, v.describe(name))
 	}
 	return nil

@@ -22,7 +22,7 @@ const inside = "INGOT_E2E_INSIDE"
 func TestNamespace(t *testing.T) {
 	image := bootFile(t, "demo.raw")
 	if os.Getenv(inside) != "" {
-		r := start(t, lab.Config{Network: "tap"}, biosIPMI)
+		r := start(t, lab.Config{Network: "tap"}, biosIPMI, "--http-address", ":0", "--https-address", ":0")
 		r.network("br0")
 		r.enrol()
 		life(t, r, image)
@@ -31,7 +31,7 @@ func TestNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
 	defer cancel()
 	br, err := labnet.NewBridge(ctx, labnet.BridgeConfig{
 		Namespace: "ingot-e2e", Addr: netip.MustParsePrefix(lab.ServerAddress), Taps: []string{"tap0"},

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
 // warmUp is how many machines go first.
@@ -15,7 +17,7 @@ const warmUp = 20
 // bench takes the figures, one after the other.
 type bench struct {
 	options
-	server *server
+	server *rig.Server
 	kube   *kube
 	fleet  *fleetChild
 	hosts  *hosts
@@ -52,7 +54,7 @@ type mark struct {
 
 func (b *bench) mark(ctx context.Context) (mark, error) {
 	at := time.Now() // what follows is no part of what came before
-	c, err := cpu(b.server.cmd.Process.Pid)
+	c, err := cpu(b.server.Pid())
 	if err != nil {
 		return mark{}, err
 	}
@@ -61,7 +63,7 @@ func (b *bench) mark(ctx context.Context) (mark, error) {
 		return mark{}, err
 	}
 	others := all - c
-	for _, pid := range []int{os.Getpid(), b.fleet.cmd.Process.Pid} {
+	for _, pid := range []int{os.Getpid(), b.fleet.process.Pid()} {
 		c, err := cpu(pid)
 		if err != nil {
 			return mark{}, err
@@ -104,7 +106,7 @@ func (b *bench) settled(ctx context.Context) (memory, error) {
 	if err := b.kube.collect(ctx); err != nil {
 		return memory{}, err
 	}
-	return memoryOf(b.server.cmd.Process.Pid)
+	return memoryOf(b.server.Pid())
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/lab/fleet"
 )
 
@@ -93,7 +94,7 @@ func runFleet(ctx context.Context, args []string, in io.Reader, out io.Writer) e
 
 // fleetChild is the other side of runFleet.
 type fleetChild struct {
-	cmd      *exec.Cmd
+	process  *rig.Process
 	machines []machine
 	ask      io.WriteCloser
 	answers  *json.Decoder
@@ -104,28 +105,29 @@ func startFleet(ctx context.Context, bootURL string, count int) (*fleetChild, er
 	if err != nil {
 		return nil, err
 	}
-	c := &fleetChild{cmd: exec.Command(self, fleetArg, bootURL, strconv.Itoa(count))}
-	c.cmd.Stderr = os.Stderr
-	if c.ask, err = c.cmd.StdinPipe(); err != nil {
+	cmd := exec.Command(self, fleetArg, bootURL, strconv.Itoa(count))
+	cmd.Stderr = os.Stderr
+	c := &fleetChild{}
+	if c.ask, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, err := begin(c.cmd)
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	line, err := awaitLine(ctx, out, "[")
-	if err == nil {
-		err = json.Unmarshal([]byte(line), &c.machines)
+	if c.process, err = rig.Start(cmd); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	defer context.AfterFunc(ctx, c.process.Kill)() // which ends what is read
+	c.answers = json.NewDecoder(out)
+	if err := c.answers.Decode(&c.machines); err != nil {
 		c.stop()
 		return nil, fmt.Errorf("the fleet of %d machines did not start: %w", count, err)
 	}
-	c.answers = json.NewDecoder(out)
 	return c, nil
 }
 
-func (c *fleetChild) stop() { end(c.cmd, 20*time.Second) }
+func (c *fleetChild) stop() { c.process.Stop(20 * time.Second) }
 
 // asked returns what the BMCs were asked so far.
 func (c *fleetChild) asked() (asked, error) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -9,15 +8,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 )
 
 func main() {
-	// The children end with the thread that started them (PR_SET_PDEATHSIG),
-	// so it must be the one that lives as long as the process.
-	runtime.LockOSThread()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
@@ -79,8 +74,8 @@ func measure(ctx context.Context, o options, out, diag io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
-	k, err := newKube(s.kubeconfig, o.profile)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	k, err := newKube(s.Kubeconfig, o.profile)
 	if err != nil {
 		return err
 	}
@@ -100,25 +95,10 @@ func measure(ctx context.Context, o options, out, diag io.Writer) (err error) {
 	b := &bench{options: o, server: s, kube: k, fleet: fl, hosts: hosts, image: image, diag: diag}
 	if err := b.all(ctx); err != nil {
 		fmt.Fprint(diag, hosts.summary())
-		if tail := s.log.String(); tail != "" {
+		if tail := s.Tail(); tail != "" {
 			fmt.Fprintf(diag, "the server's log ends with:\n%s\n", tail)
 		}
 		return err
 	}
 	return b.report(out)
 }
-
-// tail keeps the end of what is written to it.
-type tail struct{ buf bytes.Buffer }
-
-const tailBytes = 4 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.buf.Write(p)
-	if n := t.buf.Len() - tailBytes; n > 0 {
-		t.buf.Next(n)
-	}
-	return len(p), nil
-}
-
-func (t *tail) String() string { return t.buf.String() }

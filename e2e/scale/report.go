@@ -66,7 +66,7 @@ func (b *bench) rows() []row {
 func ours(name string) bool { return !strings.HasPrefix(name, "leases ") }
 
 func (b *bench) report(out io.Writer) error {
-	fmt.Fprintf(out, "%d hosts, %d clients, server ready in %s\n", b.options.hosts, b.threads, b.server.startedIn.Round(10*time.Millisecond))
+	fmt.Fprintf(out, "%d hosts, %d clients, server ready in %s\n", b.options.hosts, b.threads, b.server.ReadyIn().Round(10*time.Millisecond))
 	for _, part := range []struct {
 		what string
 		s    stretch

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -252,6 +251,3 @@ func uuidOf(name string) string {
 	}
 	return id.String()
 }
-
-// Server is the control plane's address on the lab's network.
-func Server() netip.Prefix { return netip.MustParsePrefix(ServerAddress) }

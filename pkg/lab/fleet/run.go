@@ -17,6 +17,7 @@ import (
 const (
 	bootTries   = 7
 	bootBackoff = 500 * time.Millisecond // doubled at every try: 31 s in all
+	bootRound   = 2 * time.Second        // the longest wait for a server that is dead
 )
 
 // scriptRetry is the sleep at the end of a script whose kernel did not load.
@@ -125,18 +126,23 @@ func (m *Machine) bootMAC() string {
 }
 
 // bootScript asks the boot door for the machine's script as iPXE does, and again
-// while there is none.
+// while there is none. While nobody answers, firmware goes round its boot order
+// until somebody does.
 func (m *Machine) bootScript(ctx context.Context) (script, error) {
 	delay := bootBackoff
-	for try := 1; ; try++ {
+	for tries := 0; ; delay *= 2 {
 		s, err := m.fetchScript(ctx)
-		if err == nil || try == bootTries {
+		if err == nil {
+			return s, nil
+		}
+		if dead := (*url.Error)(nil); errors.As(err, &dead) {
+			delay = min(delay, bootRound)
+		} else if tries++; tries == bootTries {
 			return s, err
 		}
 		if !pause(ctx, delay) {
 			return script{}, ctx.Err()
 		}
-		delay *= 2
 	}
 }
 

@@ -3,28 +3,24 @@
 package qemu
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/lab"
 	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
 	"github.com/ingot-metal/ingot/pkg/lab/vm"
-	"github.com/ingot-metal/ingot/pkg/serve"
 )
 
 var ingot string // the shipped binary
@@ -44,9 +40,8 @@ func build(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	ingot = filepath.Join(dir, "ingot")
-	if out, err := exec.Command("go", "build", "-o", ingot, "../../cmd/ingot").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
+	if ingot, err = rig.Binary(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
@@ -64,22 +59,23 @@ func bootFile(t *testing.T, name string) string {
 	return path
 }
 
-// rig is a control plane and a lab beside it.
-type rig struct {
+// site is a control plane and a lab beside it.
+type site struct {
 	t      *testing.T
 	dir    string
+	server *rig.Server
 	lab    *lab.Lab
 	client client.Client
 }
 
 // start runs the shipped binary and a lab. Both end with the test.
-func start(t *testing.T, cfg lab.Config, kind lab.Kind, flags ...string) *rig {
+func start(t *testing.T, cfg lab.Config, kind lab.Kind, flags ...string) *site {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ing") // short: Unix sockets lie below
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: dir}
+	r := &site{t: t, dir: dir}
 	t.Cleanup(func() {
 		if t.Failed() {
 			r.tails()
@@ -95,60 +91,29 @@ func start(t *testing.T, cfg lab.Config, kind lab.Kind, flags ...string) *rig {
 			t.Error(err)
 		}
 	})
-	r.serve(flags...)
-	return r
-}
-
-// serve starts the control plane.
-func (r *rig) serve(extra ...string) *exec.Cmd {
-	t := r.t
-	t.Helper()
-	args := append([]string{
-		"serve", "--data-dir", r.dir, "--boot-files", bootFiles(), "--flavour", "vm", "--log-level", "info",
-		"--api-address", "127.0.0.1:0", "--rest-address", "127.0.0.1:0", "--metrics-address", "0", "--health-address", "0",
-	}, extra...)
-	cmd := exec.Command(ingot, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	logFile, err := os.OpenFile(filepath.Join(r.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	r.server, err = rig.NewServer(ingot, dir, rig.Ports{}, append([]string{"--boot-files", bootFiles(), "--log-level", "info"}, flags...)...)
 	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = logFile
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		defer kill.Stop()
-		_ = cmd.Wait()
-		_ = logFile.Close()
+		if err := r.server.Close(); err != nil {
+			t.Error(err)
+		}
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "ingot is ready") {
-		t.Fatalf("ingot serve: %q, %v", line, err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, out) }()
-	cfg, err := clientcmd.BuildConfigFromFlags("", filepath.Join(r.dir, "kubeconfig"))
-	if err != nil {
+	if err := r.server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	scheme, err := serve.Scheme()
-	if err != nil {
+	if err := r.server.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r.client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
+	if r.client, err = r.server.Client(); err != nil {
 		t.Fatal(err)
 	}
-	return cmd
+	return r
 }
 
 // ingot runs a verb as a person would and returns what it printed.
-func (r *rig) ingot(args ...string) string {
+func (r *site) ingot(args ...string) string {
 	r.t.Helper()
 	out, err := r.try(args...)
 	if err != nil {
@@ -157,10 +122,10 @@ func (r *rig) ingot(args ...string) string {
 	return out
 }
 
-func (r *rig) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+func (r *site) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, ingot, append(args, "--kubeconfig", filepath.Join(r.dir, "kubeconfig"))...)
+	cmd := exec.CommandContext(ctx, ingot, append(args, "--kubeconfig", r.server.Kubeconfig)...)
 	var both bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &both, &both
 	err := cmd.Run()
@@ -168,7 +133,7 @@ func (r *rig) try(args ...string) (string, error) {
 }
 
 // enrol writes what a person would write for the lab's machines, and applies it.
-func (r *rig) enrol() {
+func (r *site) enrol() {
 	r.t.Helper()
 	var b strings.Builder
 	if r.lab.Socket != "" {
@@ -202,14 +167,14 @@ spec:
 	r.ingot("enroll", path, "--yes")
 }
 
-func (r *rig) network(iface string) {
+func (r *site) network(iface string) {
 	r.t.Helper()
-	if err := r.client.Create(context.Background(), provisioningNetwork(iface)); err != nil {
+	if err := r.client.Create(context.Background(), rig.Network(iface)); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *rig) host(name string) *metal3.BareMetalHost {
+func (r *site) host(name string) *metal3.BareMetalHost {
 	r.t.Helper()
 	b := &metal3.BareMetalHost{}
 	if err := r.client.Get(context.Background(), client.ObjectKey{Namespace: "default", Name: name}, b); err != nil {
@@ -218,28 +183,45 @@ func (r *rig) host(name string) *metal3.BareMetalHost {
 	return b
 }
 
-// await waits until a host is as wanted.
-func (r *rig) await(name, what string, limit time.Duration, ok func(*metal3.BareMetalHost) bool) *metal3.BareMetalHost {
+// await waits until a host is as wanted, and says so if that takes long.
+func (r *site) await(name, what string, limit time.Duration, ok func(*metal3.BareMetalHost) bool) *metal3.BareMetalHost {
 	r.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+	began := time.Now()
+	for said := began; ; time.Sleep(100 * time.Millisecond) {
 		b := r.host(name)
 		if ok(b) {
+			r.t.Logf("%s is %s after %s", name, what, time.Since(began).Round(time.Second))
 			return b
 		}
-		if time.Now().After(end) {
+		if time.Since(said) > 30*time.Second {
+			said = time.Now()
+			r.t.Logf("waiting for %s to be %s for %s; it is %s", name, what, time.Since(began).Round(time.Second), b.Status.Provisioning.State)
+		}
+		if time.Since(began) > limit {
 			out, _ := r.try("explain", name)
 			r.t.Fatalf("%s is not %s after %s:\n%s", name, what, limit, out)
 		}
 	}
 }
 
-func (r *rig) awaitState(name string, s metal3.ProvisioningState, limit time.Duration) *metal3.BareMetalHost {
+func (r *site) awaitState(name string, s metal3.ProvisioningState, limit time.Duration) *metal3.BareMetalHost {
 	r.t.Helper()
 	return r.await(name, string(s), limit, func(b *metal3.BareMetalHost) bool { return b.Status.Provisioning.State == s })
 }
 
+// console waits until a machine's console shows a text.
+func (r *site) console(name, text string, limit time.Duration) {
+	r.t.Helper()
+	r.t.Logf("waiting for %s to say %q", name, text)
+	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
+	defer cancel()
+	if err := r.lab.VMs[name].WaitSerial(ctx, text); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // tails shows the ends of the logs of a failed journey.
-func (r *rig) tails() {
+func (r *site) tails() {
 	files := []string{filepath.Join(r.dir, "serve.log"), filepath.Join(r.dir, "lab", "journal.jsonl")}
 	for _, m := range r.lab.Machines {
 		files = append(files, m.Serial)
