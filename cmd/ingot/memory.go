@@ -11,7 +11,7 @@ import (
 // 200 to 300 MiB; left to itself, the collector lets that double. Mapped files,
 // some 150 MB of the program itself, come on top.
 const (
-	memoryFloor = 400 << 20
+	memoryFloor = 440 << 20
 	memoryOther = 128 << 20
 	memoryEvery = 15 * time.Second
 )

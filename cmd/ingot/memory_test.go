@@ -7,8 +7,8 @@ func TestMemoryLimit(t *testing.T) {
 		live uint64
 		want int64
 	}{
-		"nothing known":    {want: 400 << 20},
-		"a small rack":     {live: 150 << 20, want: 400 << 20},
+		"nothing known":    {want: 440 << 20},
+		"a small rack":     {live: 150 << 20, want: 440 << 20},
 		"a thousand hosts": {live: 240 << 20, want: 488 << 20},
 		"ten thousand":     {live: 1 << 30, want: 3<<29 + 128<<20},
 	}
