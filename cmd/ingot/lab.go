@@ -243,8 +243,8 @@ func startServe(ctx context.Context, a *cli.App, o *labOptions, end context.Canc
 	line, err := readyLine(ctx, out)
 	go func() {
 		_, _ = io.Copy(io.Discard, out)
-		err := child.Wait()
-		end(fmt.Errorf("the control plane ended by itself (%v): its log is %s", err, logFile.Name()))
+		_ = child.Wait() // how it ended is said below
+		end(fmt.Errorf("the control plane ended by itself (%s): its log is %s", child.ProcessState, logFile.Name()))
 		close(ended)
 	}()
 	if err != nil {

@@ -58,26 +58,26 @@ func exponents(r, b int) byte { return byte(r&0x0f)<<4 | byte(b&0x0f) }
 // Reading.
 func shelf() (records [][]byte, readings map[byte][]byte) {
 	return [][]byte{
-			fullRecord(1, 1, 0x01, 1, "CPU Temp", func(b []byte) { // two's complement
-				b[15] = 0x80
-				b[13] = 0b011000 // readable: upper non-critical and critical
-				b[33], b[32] = 80, 90
-			}),
-			fullRecord(2, 2, 0x04, 18, "Fan 1", func(b []byte) { b[19] = 75 }),
-			fullRecord(3, 3, 0x02, 4, "12V", func(b []byte) { b[19], b[21], b[24] = 63, 5, exponents(-3, 1) }),
-			fullRecord(4, 4, 0x0b, 6, "PSU Power", func(b []byte) { b[19] = 4 }),
-			compactRecord(5, 0x10, 0x08, 0x6f, 0x02, 1, "PSU "),
-			compactRecord(6, 0x20, 0x0d, 0x6f, 0x01, 0, "Bay"),
-			eventRecord(7, 0x30, 0x0c, 0x6f, "DIMM A1"),
-			fullRecord(8, 5, 0x04, 0, "Fan duty", func(b []byte) { b[15] |= 1 }),
-			fullRecord(9, 6, 0x01, 1, "Inlet", nil), // does not answer
-			fullRecord(10, 7, 0x01, 1, "Managed elsewhere", func(b []byte) { b[0] = 0x2c }),
-			fullRecord(11, 8, 0x02, 4, "Curved", func(b []byte) { b[18] = 0x70 }),
-			record(12, 0xc0, []byte("OEM record")),
-		}, map[byte][]byte{
-			1: {0xf6, 0xc0, 0xc0}, 2: {100, 0xc0, 0xc1}, 3: {0xba, 0xc0}, 4: {60, 0xc0, 0xc0},
-			0x10: {0, 0xc0, 0x01}, 0x11: {0, 0xc0, 0x09, 0x80}, 0x20: {0, 0xe0, 0x01}, 5: {40, 0xc0, 0xc0}, 8: {9, 0xc0, 0xc0},
-		}
+		fullRecord(1, 1, 0x01, 1, "CPU Temp", func(b []byte) { // two's complement
+			b[15] = 0x80
+			b[13] = 0b011000 // readable: upper non-critical and critical
+			b[33], b[32] = 80, 90
+		}),
+		fullRecord(2, 2, 0x04, 18, "Fan 1", func(b []byte) { b[19] = 75 }),
+		fullRecord(3, 3, 0x02, 4, "12V", func(b []byte) { b[19], b[21], b[24] = 63, 5, exponents(-3, 1) }),
+		fullRecord(4, 4, 0x0b, 6, "PSU Power", func(b []byte) { b[19] = 4 }),
+		compactRecord(5, 0x10, 0x08, 0x6f, 0x02, 1, "PSU "),
+		compactRecord(6, 0x20, 0x0d, 0x6f, 0x01, 0, "Bay"),
+		eventRecord(7, 0x30, 0x0c, 0x6f, "DIMM A1"),
+		fullRecord(8, 5, 0x04, 0, "Fan duty", func(b []byte) { b[15] |= 1 }),
+		fullRecord(9, 6, 0x01, 1, "Inlet", nil), // does not answer
+		fullRecord(10, 7, 0x01, 1, "Managed elsewhere", func(b []byte) { b[0] = 0x2c }),
+		fullRecord(11, 8, 0x02, 4, "Curved", func(b []byte) { b[18] = 0x70 }),
+		record(12, 0xc0, []byte("OEM record")),
+	}, map[byte][]byte{
+		1: {0xf6, 0xc0, 0xc0}, 2: {100, 0xc0, 0xc1}, 3: {0xba, 0xc0}, 4: {60, 0xc0, 0xc0},
+		0x10: {0, 0xc0, 0x01}, 0x11: {0, 0xc0, 0x09, 0x80}, 0x20: {0, 0xe0, 0x01}, 5: {40, 0xc0, 0xc0}, 8: {9, 0xc0, 0xc0},
+	}
 }
 
 // repositoryAnswers plays the storage and sensor commands of a BMC.
