@@ -152,7 +152,8 @@ func TestBMCCheck(t *testing.T) {
 
 // What a scan prints, ingot enroll takes.
 func TestBMCScan(t *testing.T) {
-	ln, err := net.Listen("tcp4", "127.0.0.3:0")
+	// A range of its own: other tests listen on 127.0.0.1, on any port.
+	ln, err := net.Listen("tcp4", "127.53.7.3:0")
 	if err != nil {
 		t.Skipf("loopback has one address here: %v", err)
 	}
@@ -166,9 +167,9 @@ func TestBMCScan(t *testing.T) {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
-	args := []string{"bmc", "scan", "127.0.0.0/29", "--port", port, "--ipmi-port", "-1", "--rate", "1000"}
+	args := []string{"bmc", "scan", "127.53.7.0/29", "--port", port, "--ipmi-port", "-1", "--rate", "1000"}
 	code, out, errOut := ingot(t, nil, args...)
-	want := "name,address,username,password,secret,mac,rack,unit,zone,class,model\nbmc-127-0-0-3,redfish+http://127.0.0.3:" + port + ",,,,,,,,,\n"
+	want := "name,address,username,password,secret,mac,rack,unit,zone,class,model\nbmc-127-53-7-3,redfish+http://127.53.7.3:" + port + ",,,,,,,,,\n"
 	if diff := cmp.Diff(want, out); diff != "" || code != 0 || !strings.Contains(errOut, "Lines without credentials: 1.") {
 		t.Errorf("code %d %s (-want +got):\n%s", code, errOut, diff)
 	}
@@ -177,7 +178,7 @@ func TestBMCScan(t *testing.T) {
 	if err != nil || len(set.Problems) > 0 || set.Hosts() != 1 || code != 0 || errOut != "" {
 		t.Errorf("code %d %s: %v %v", code, errOut, err, set.Problems)
 	}
-	if code, out, errOut = ingot(t, nil, "bmc", "scan", "127.0.0.5", "--port", port, "--ipmi-port", "-1", "--timeout", "200ms"); code != 0 || out != "" || !strings.Contains(errOut, "No BMC answered") {
+	if code, out, errOut = ingot(t, nil, "bmc", "scan", "127.53.7.5", "--port", port, "--ipmi-port", "-1", "--timeout", "200ms"); code != 0 || out != "" || !strings.Contains(errOut, "No BMC answered") {
 		t.Errorf("code %d %q %q", code, out, errOut)
 	}
 }
