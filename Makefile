@@ -43,6 +43,7 @@ e2e-all: ## everything that make e2e has no time for: all 200 kills, all kinds o
 bench: build ## figures beside the budgets of the design
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./pkg/host ./pkg/record ./pkg/image ./pkg/inventory ./pkg/dhcp
 	$(GO) run ./e2e/scale --binary $(BIN)/ingot
+	$(GO) run ./e2e/poll
 
 build: ## bin/ingot
 	@mkdir -p $(BIN)

@@ -40,6 +40,7 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringSliceVar(&s.Loopback, "allow-loopback", nil, "host:port on this machine that images may be fetched from (a lab needs it)")
 	f.Int64Var(&s.BlobQuota, "blob-quota", 0, "bytes that images and other blobs may take; 0: no limit")
 	f.DurationVar(&s.PollEvery, "power-poll", time.Minute, "how often each host's power is read")
+	f.BoolVar(&s.BMCEvents, "bmc-events", true, "have BMCs push Redfish events to the HTTPS door, so that a change of power is seen at once")
 	f.IntVar(&s.Workers, "workers", 16, "hosts that are worked on at the same time")
 	f.DurationVar(&s.Machine.HelloTimeout, "boot-timeout", s.Machine.HelloTimeout, "how long a machine may take from power on to the agent's call")
 	f.DurationVar(&s.Machine.RetryUnit, "retry-unit", s.Machine.RetryUnit, "half of the first wait after a failure; it doubles each time")

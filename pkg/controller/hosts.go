@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -41,7 +40,12 @@ type Hosts struct {
 	Now       func() time.Time
 	Workers   int
 	PollEvery time.Duration // of the power state, with ±20 % jitter
+	// EventsAt is where the BMC at an address reaches our door for events; empty:
+	// it does not. Nil: no BMC is asked for events.
+	EventsAt func(context.Context, bmc.Address) string
 
+	polls *engine.Poller
+	ears  *engine.Ears
 	mu    sync.Mutex
 	hosts map[types.NamespacedName]*live
 	index index
@@ -59,8 +63,6 @@ type live struct {
 	todo   []host.Action // decided, not yet carried out: the save comes first
 	extra  record.Extra
 	acks   []chan struct{}
-	poll   time.Time
-	polls  int // that failed in a row
 
 	past     []v1alpha1.TimelineEntry // not written yet
 	timeline *v1alpha1.HostTimeline   // as last written; nil: not known
@@ -80,6 +82,8 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	c.index = newIndex()
 	c.restored = make(chan struct{})
 	c.wake = make(chan event.GenericEvent, 1024)
+	c.polls = engine.NewPoller(ctx, c.Engine, c.PollEvery, c.powerFound, c.bmcSilent)
+	c.ears = engine.NewEars(ctx, c.Engine, c.EventsAt, c.bmcHeard)
 	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
 	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
 		return err
@@ -141,6 +145,8 @@ func (c *Hosts) forget(k types.NamespacedName) {
 	c.index.forget(k)
 	c.mu.Unlock()
 	c.Engine.Cancel(k)
+	c.polls.Forget(k)
+	c.ears.Forget(k)
 	if l != nil {
 		for _, a := range l.acks {
 			close(a)
@@ -186,7 +192,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	c.tell(l, before)
 	c.act(ctx, req.NamespacedName, l, creds)
 	c.remember(ctx, l, before)
-	return ctrl.Result{RequeueAfter: c.pollPower(req.NamespacedName, l, creds)}, nil
+	return ctrl.Result{RequeueAfter: c.rest(req.NamespacedName, l, creds)}, nil
 }
 
 // newer compares resource versions, which Kubernetes 1.35 declares to be
@@ -340,6 +346,7 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 		case host.Unannotate:
 			err = c.unannotate(ctx, l, a.Annotation)
 		case host.Release:
+			c.ears.Release(in)
 			err = c.release(ctx, l)
 		default:
 			if a.Seq != l.h.Seq {
@@ -362,57 +369,48 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 	}
 }
 
-// pollPower reads the power of a host that nothing is done to, and says when the
-// host must be looked at again.
-func (c *Hosts) pollPower(k types.NamespacedName, l *live, creds bmc.Credentials) time.Duration {
-	now := c.Now()
-	next := time.Duration(0)
-	sooner := func(t time.Time) {
-		if d := max(t.Sub(now), time.Millisecond); next == 0 || d < next {
-			next = d
-		}
-	}
-	if t := l.h.Wake(); !t.IsZero() {
-		sooner(t)
-	}
+// rest has a host that nothing is done to polled and listened to, and says when
+// it must be looked at again.
+func (c *Hosts) rest(k types.NamespacedName, l *live, creds bmc.Credentials) time.Duration {
 	h := l.h
-	idle := h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone
-	if !idle || c.PollEvery <= 0 {
-		return next
-	}
-	every := time.Duration(float64(c.PollEvery) * (0.8 + 0.4*rand.Float64()))
+	in := engine.Input{Key: k, Host: h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
 	switch {
-	case l.poll.IsZero():
-		l.poll = now.Add(every)
-	case !now.Before(l.poll) && !c.Engine.Busy(k):
-		l.poll = now.Add(every)
-		in := engine.Input{Key: k, Host: h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
-		go c.readPower(in)
+	case h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone:
+		c.polls.Watch(in)
+		c.ears.Listen(in)
+	case h.Detached && !h.Gone:
+		c.polls.Forget(k)
+		c.ears.Release(in)
+	default:
+		c.polls.Forget(k)
 	}
-	sooner(l.poll)
-	return next
+	t := h.Wake()
+	if t.IsZero() {
+		return 0
+	}
+	return max(t.Sub(c.Now()), time.Millisecond)
 }
 
-// pollsUntilSilent is how many polls may fail before the host says so.
-const pollsUntilSilent = 3
+// powerFound tells a host of a power that is not the one last known.
+func (c *Hosts) powerFound(k types.NamespacedName, p host.Power) {
+	c.post(k, post{Post: engine.Post{Event: host.PowerRead{Power: p}}})
+}
 
-func (c *Hosts) readPower(in engine.Input) {
-	ctx, cancel := context.WithTimeout(c.base, time.Minute)
-	defer cancel()
-	p, err := c.Engine.ReadPower(ctx, in)
-	l := c.live(in.Key)
-	l.mu.Lock()
-	if err != nil {
-		l.polls++
-	} else {
-		l.polls = 0
-	}
-	silent := l.polls == pollsUntilSilent
-	l.mu.Unlock()
-	switch {
-	case silent:
-		c.post(in.Key, post{Post: engine.Post{Event: host.BMCSilent{}}})
-	case err == nil && p != host.PowerUnknown && p != in.Host.Power:
-		c.post(in.Key, post{Post: engine.Post{Event: host.PowerRead{Power: p}}})
+// bmcSilent has a BMC verified that polls do not reach. It may have been
+// restarted, and forgotten what it was asked for.
+func (c *Hosts) bmcSilent(k types.NamespacedName) {
+	c.ears.Doubt(k)
+	c.post(k, post{Post: engine.Post{Event: host.BMCSilent{}}})
+}
+
+// bmcHeard reads a machine's power at once, or brings on the next try to verify
+// its BMC.
+func (c *Hosts) bmcHeard(k types.NamespacedName) {
+	if !c.polls.Wake(k) {
+		c.post(k, post{Post: engine.Post{Event: host.BMCHeard{}}})
 	}
 }
+
+// Heard takes what a BMC pushed, known by the context that it was given. It
+// reports whether that is a host's; nothing else of it counts.
+func (c *Hosts) Heard(eventContext string) bool { return c.ears.Heard(eventContext) }

@@ -3,7 +3,8 @@ package host
 import "time"
 
 // Event is something that was seen. It is one of Observe, Tick, Outcome,
-// PowerRead, Hello, Refused, Contested, BootSeen, AgentLost and BMCSilent.
+// PowerRead, Hello, Refused, Contested, BootSeen, AgentLost, BMCSilent and
+// BMCHeard.
 type Event interface{ event() }
 
 // Observe replaces what is declared.
@@ -52,6 +53,10 @@ type AgentLost struct{ BootID string }
 // verified anew, which says why.
 type BMCSilent struct{}
 
+// BMCHeard says that the BMC made itself heard. What it said is not believed, but
+// a BMC that was waited for is tried at once.
+type BMCHeard struct{}
+
 func (Observe) event()   {}
 func (Tick) event()      {}
 func (Outcome) event()   {}
@@ -62,6 +67,7 @@ func (Contested) event() {}
 func (BootSeen) event()  {}
 func (AgentLost) event() {}
 func (BMCSilent) event() {}
+func (BMCHeard) event()  {}
 
 // Verb is what an Action does.
 type Verb string

@@ -151,6 +151,7 @@ func (e *explorer) moves(h Host) []move {
 	if h.State == Provisioned || h.State == ExternallyProvisioned {
 		add("silent", BMCSilent{})
 	}
+	add("heard", BMCHeard{})
 	ms = append(ms, move{"late", h, 1000 * time.Hour, Tick{}})
 	ms = append(ms, move{"restart", h.Resume(), 0, Tick{}})
 	return ms

@@ -1,6 +1,9 @@
 package host
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // outcome ends the phase under way, well or not.
 func (s *stepper) outcome(e Outcome) {
@@ -102,7 +105,7 @@ func (s *stepper) problem(kind OpKind, p Problem) {
 	p.Type, p.Since = errorType(kind, h.State), s.now
 	p.Generation, p.Secret = h.Wants.Generation, h.Wants.secrets()
 	if p.Class == Retry {
-		p.NextTry = s.now.Add(s.m.backoff(h.Key, p.Attempts))
+		p.NextTry = s.now.Add(s.m.backoff(kind, h.Key, p.Attempts))
 	}
 	h.Problem = &p
 }
@@ -114,6 +117,23 @@ func (s *stepper) powerRead(p Power) {
 	if p == PowerOff && s.h.Agent() && (s.h.Op == nil || s.h.Op.Phase != PhaseStart) {
 		s.lost()
 	}
+}
+
+// heardAfter is how long ago the last try must be for a BMC's word to bring on the
+// next: a BMC that talks all the time is not asked all the time.
+const heardAfter = 10 * time.Second
+
+// heard brings on the next try to verify a BMC.
+func (s *stepper) heard() {
+	p := clone(s.h.Problem)
+	if p == nil || p.NextTry.IsZero() || s.now.Sub(p.Since) < heardAfter {
+		return
+	}
+	if p.Type != RegistrationError && p.Type != ProvisionedRegistrationErr {
+		return
+	}
+	p.NextTry = s.now
+	s.h.Problem = p
 }
 
 // lost follows an agent that is no more.

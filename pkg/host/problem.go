@@ -66,11 +66,18 @@ func errorType(kind OpKind, s State) ErrorType {
 	return PowerManagementError
 }
 
+// silentFor bounds, in units, how long a BMC that cannot be verified is left
+// alone: with Metal3's eight hours, nobody would see that a cable is back.
+const silentFor = 15
+
 // backoff is Metal3's: 2^n units, n at most 9, less up to half of it. The share
 // taken off follows from the host's key and the attempt, so that Step stays pure
 // and hosts that failed together do not come back together.
-func (m Machine) backoff(key string, attempts int) time.Duration {
+func (m Machine) backoff(kind OpKind, key string, attempts int) time.Duration {
 	d := m.RetryUnit << min(max(attempts, 1), 9)
+	if kind == OpVerify {
+		d = min(d, silentFor*m.RetryUnit)
+	}
 	sum := fnv.New32a()
 	fmt.Fprintf(sum, "%s/%d", key, attempts)
 	return d - time.Duration(float64(d)/2*float64(sum.Sum32())/math.MaxUint32)

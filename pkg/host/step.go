@@ -64,6 +64,8 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 		if s.h.Op == nil {
 			s.h.Good = ""
 		}
+	case BMCHeard:
+		s.heard()
 	case Tick:
 	}
 	for s.settle() {

@@ -136,6 +136,10 @@ func (p *player) command(line string) {
 		p.step(Contested{BootID: p.h.Boot.ID, Problem: Problem{Code: "boot-token-spent", Class: Retry}})
 	case "lost":
 		p.step(AgentLost{BootID: p.h.Boot.ID})
+	case "silent":
+		p.step(BMCSilent{})
+	case "heard":
+		p.step(BMCHeard{})
 	case "power":
 		p.step(PowerRead{Power: Power(f[1])})
 	case "seen":

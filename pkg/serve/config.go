@@ -33,6 +33,8 @@ type Config struct {
 
 	Machine   host.Machine
 	PollEvery time.Duration
+	// BMCEvents asks BMCs to push events to the HTTPS door.
+	BMCEvents bool
 	// AgentSilence is after how long an agent counts as lost; 0: 90 s. An idle
 	// one calls every 30 s.
 	AgentSilence time.Duration

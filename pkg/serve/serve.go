@@ -35,7 +35,6 @@ import (
 	"github.com/ingot-metal/ingot/pkg/agentapi"
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/blob"
-	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/bootnet"
 	"github.com/ingot-metal/ingot/pkg/controller"
@@ -48,9 +47,15 @@ import (
 	ironic "github.com/ingot-metal/ingot/pkg/rest"
 )
 
-// bmcIdle is how long an unused way to a BMC is kept open. A token outlives
-// sockets, which the transport closes after a few seconds.
-const bmcIdle = 5 * time.Minute
+// bmcIdle is how long an unused way to a BMC is kept open: from poll to poll, so
+// that a token outlives the sockets, which the transport closes after a few
+// seconds. Sessions that nobody polls in half an hour end on most BMCs' side.
+func bmcIdle(pollEvery time.Duration) time.Duration {
+	if keep := 2 * pollEvery; keep <= 30*time.Minute {
+		return max(keep, 5*time.Minute)
+	}
+	return 5 * time.Minute
+}
 
 // leaseEvery is how often Metal3's Lease is looked at; its operator renews it
 // every two seconds.
@@ -143,9 +148,9 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	actions, endActions := context.WithCancel(context.WithoutCancel(ctx))
 	defer endActions()
 	hub := &engine.Hub{}
-	pool := open.NewPool(bmcIdle)
+	pool := open.NewPool(bmcIdle(s.PollEvery))
 	eng := &engine.Engine{
-		BMCs: bmcs{pool}, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
+		BMCs: engine.Pooled{Pool: pool}, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
 		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch,
 		HTTPPort: httpPort, HTTPSPort: port(s.l.https), CA: s.ca,
 	}
@@ -154,6 +159,9 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		Store:  hostrecord.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Now: time.Now},
 		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log, //nolint:staticcheck // core/v1 events: what kubectl describe and Metal3 show
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
+	}
+	if s.BMCEvents {
+		hosts.EventsAt = s.eventsAt
 	}
 	agents := agentapi.New(s.ca, hosts, time.Now, s.Log)
 	if s.AgentSilence > 0 {
@@ -308,6 +316,7 @@ func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, s
 	}
 	mux.Handle("POST "+admission.Path, hooks)
 	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca})
+	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
 	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, base: own}
 	ops.register(mux)
 	return mux, nil
@@ -364,21 +373,4 @@ func (s secrets) Secret(ctx context.Context, ns, name string) (*corev1.Secret, e
 		return nil, client.IgnoreNotFound(err)
 	}
 	return out, nil
-}
-
-// bmcs opens BMCs through one pool.
-type bmcs struct{ pool *open.Pool }
-
-// Conn is part of engine.BMCs.
-func (b bmcs) Conn(ctx context.Context, h *metal3.BareMetalHost, creds bmc.Credentials, version string) (bmc.Conn, error) {
-	c, done, err := b.pool.Get(ctx, open.Key{
-		Address: h.Spec.BMC.Address, Version: version,
-		Options: open.Options{Insecure: h.Spec.BMC.DisableCertificateVerification},
-	}, creds)
-	if err != nil {
-		return nil, err
-	}
-	// The pool keeps it open for the next action, which comes soon.
-	done()
-	return c, nil
 }

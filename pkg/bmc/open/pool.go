@@ -3,6 +3,7 @@ package open
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +26,15 @@ type Pool struct {
 
 	mu      sync.Mutex
 	entries map[Key]*entry
+	behind  map[way][]*entry // those of Redfish, by their BMC
 	refused map[Key]*refusal
 	closed  bool
+}
+
+// way is what the machines behind one BMC have in common.
+type way struct {
+	base, version string
+	options       Options
 }
 
 // refusal is an error of class Auth, remembered.
@@ -50,7 +58,7 @@ type entry struct {
 // the fourth try, and unlock it after five minutes.
 func NewPool(idle time.Duration) *Pool {
 	return &Pool{
-		idle: idle, entries: map[Key]*entry{}, refused: map[Key]*refusal{},
+		idle: idle, entries: map[Key]*entry{}, behind: map[way][]*entry{}, refused: map[Key]*refusal{},
 		after: func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
 	}
 }
@@ -59,10 +67,6 @@ func NewPool(idle time.Duration) *Pool {
 // with it. Of several callers for one key, one opens. creds are used for opening
 // alone.
 func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Conn, func(), error) {
-	addr, err := bmc.ParseAddress(key.Address)
-	if err != nil {
-		return nil, nil, err
-	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -72,21 +76,26 @@ func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Con
 		p.mu.Unlock()
 		return nil, nil, r.err
 	}
+	var sibling bmc.Conn
 	e, found := p.entries[key]
 	if !found {
+		addr, err := bmc.ParseAddress(key.Address)
+		if err != nil {
+			p.mu.Unlock()
+			return nil, nil, err
+		}
 		e = &entry{addr: addr, key: key, open: make(chan struct{})}
-		p.entries[key] = e
+		sibling = p.add(e)
 	}
 	e.users++
 	if e.stop != nil {
 		e.stop()
 		e.stop = nil
 	}
-	sibling := p.sibling(e)
 	p.mu.Unlock()
 
 	if !found {
-		conn, err := dial(ctx, addr, creds, key.Options, sibling)
+		conn, err := dial(ctx, e.addr, creds, key.Options, sibling)
 		p.mu.Lock()
 		e.conn, e.err = conn, err
 		if err != nil {
@@ -114,25 +123,36 @@ func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Con
 	return e.conn, sync.OnceFunc(func() { p.release(e) }), nil
 }
 
-// sibling is an open Conn to another machine behind e's BMC. p.mu is held; the
-// caller has a user of its own on e, and the sibling's Endpoint counts its
-// Systems, so it may be closed at any time after.
-func (p *Pool) sibling(e *entry) bmc.Conn {
-	for _, other := range p.entries {
-		if other == e || other.conn == nil || other.key.Version != e.key.Version || other.key.Options != e.key.Options {
-			continue
-		}
-		if other.addr.Protocol == bmc.ProtocolRedfish && e.addr.Protocol == bmc.ProtocolRedfish && other.addr.BaseURL() == e.addr.BaseURL() {
-			return other.conn
+// add puts e in and returns an open Conn to another machine behind its BMC, if
+// there is one. p.mu is held; the caller has a user of its own on e, and the
+// sibling's Endpoint counts its Systems, so it may be closed at any time after.
+func (p *Pool) add(e *entry) (sibling bmc.Conn) {
+	p.entries[e.key] = e
+	if e.addr.Protocol != bmc.ProtocolRedfish {
+		return nil
+	}
+	w := e.way()
+	for _, other := range p.behind[w] {
+		if other.conn != nil {
+			sibling = other.conn
 		}
 	}
-	return nil
+	p.behind[w] = append(p.behind[w], e)
+	return sibling
 }
+
+func (e *entry) way() way { return way{e.addr.BaseURL(), e.key.Version, e.key.Options} }
 
 // forget takes e out, so that the next caller opens anew. p.mu is held.
 func (p *Pool) forget(e *entry) {
 	if p.entries[e.key] == e {
 		delete(p.entries, e.key)
+	}
+	w := e.way()
+	if left := slices.DeleteFunc(p.behind[w], func(x *entry) bool { return x == e }); len(left) > 0 {
+		p.behind[w] = left
+	} else {
+		delete(p.behind, w)
 	}
 	e.doomed = true
 }

@@ -90,9 +90,12 @@ func (s *System) Subscribe(ctx context.Context, want bmc.Subscription) (bmc.Subs
 }
 
 // subscriptionSecrets: the headers prove to our door who sends, and the path of
-// the destination may.
+// the destination or a context that is no mere word may.
 func subscriptionSecrets(want bmc.Subscription) secrets {
 	hide := urlSecrets(want.Destination)
+	if len(want.Context) > gram {
+		hide = append(hide, want.Context)
+	}
 	for _, v := range want.Headers {
 		hide = append(hide, v)
 	}

@@ -14,11 +14,17 @@ import (
 
 // PowerState reads whether the machine is on: one request.
 func (s *System) PowerState(ctx context.Context) (bmc.PowerState, error) {
-	cs, _, err := s.read(ctx, "read power state")
-	if err != nil {
+	const op = "read power state"
+	// Polls ask nothing else of it, and there are many.
+	var cs struct {
+		ID    link `json:"@odata.id"`
+		UUID  text `json:"UUID"`
+		Power text `json:"PowerState"`
+	}
+	if _, err := s.readPart(ctx, op, &cs); err != nil {
 		return bmc.PowerUnknown, err
 	}
-	return powerState(cs.Power), nil
+	return powerState(cs.Power), s.isSystem(op, cs.ID, cs.Power, cs.UUID)
 }
 
 // powerState reports what lies in between as what it comes from: a machine that

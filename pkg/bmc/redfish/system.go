@@ -252,19 +252,32 @@ func some(names []string) string {
 // read gets the machine's resource.
 func (s *System) read(ctx context.Context, op string) (*computerSystem, *answer, error) {
 	var cs computerSystem
-	a, err := s.e.get(ctx, op, s.uri, &cs)
-	var be *bmc.Error
-	if errors.As(err, &be) && be.Class == bmc.Unsupported {
-		return nil, nil, s.missing(ctx, be)
-	}
+	a, err := s.readPart(ctx, op, &cs)
 	if err != nil {
 		return nil, nil, err
 	}
-	if cs.ID == "" && cs.Power == "" && cs.UUID == "" {
-		return nil, nil, &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the answer is no ComputerSystem: " + clip(s.uri)}
+	if err := s.isSystem(op, cs.ID, cs.Power, cs.UUID); err != nil {
+		return nil, nil, err
 	}
 	s.learn(&cs)
 	return &cs, a, nil
+}
+
+// readPart gets as much of the machine's resource as out takes.
+func (s *System) readPart(ctx context.Context, op string, out any) (*answer, error) {
+	a, err := s.e.get(ctx, op, s.uri, out)
+	var be *bmc.Error
+	if errors.As(err, &be) && be.Class == bmc.Unsupported {
+		return nil, s.missing(ctx, be)
+	}
+	return a, err
+}
+
+func (s *System) isSystem(op string, id link, power, uuid text) error {
+	if id == "" && power == "" && uuid == "" {
+		return &bmc.Error{Class: bmc.Protocol, Op: op, Detail: "the answer is no ComputerSystem: " + clip(s.uri)}
+	}
+	return nil
 }
 
 // missing explains a system that is not there by those that are.

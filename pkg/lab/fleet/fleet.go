@@ -38,6 +38,8 @@ type Config struct {
 	Firmware  []simbmc.BootMode
 	// Latency is the time between a power action's answer and its effect.
 	Latency time.Duration
+	// Events gives the BMCs an event service.
+	Events bool
 	// POST is how long firmware takes before it looks for something to start.
 	POST time.Duration
 	// Listen is the address the BMCs are on; empty is 127.0.0.1.
@@ -171,7 +173,7 @@ func (f *Fleet) build() error {
 		m.body = simbmc.NewMemory(hw.info, hw.firmware, m.start, m.stop)
 		m.bmc = simbmc.New(m.body, simbmc.Config{
 			Username: m.Username, Password: m.Password, Latency: f.cfg.Latency, Journal: f.cfg.Journal,
-			SessionLimit: sessionLimit,
+			SessionLimit: sessionLimit, Events: f.cfg.Events,
 		})
 		f.machines = append(f.machines, m)
 		if protocol == RedfishTLS && conf == nil {

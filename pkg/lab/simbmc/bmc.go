@@ -37,6 +37,9 @@ type Config struct {
 	// SessionLimit is how many Redfish sessions and, apart from them, IPMI
 	// sessions may be open; zero is 16.
 	SessionLimit int
+	// Events gives the Redfish face an event service, which pushes changes of
+	// power.
+	Events bool
 	// Now and Random are the clock and the source of session tokens; nil is the
 	// wall clock and crypto/rand.
 	Now    func() time.Time
@@ -71,7 +74,10 @@ type BMC struct {
 	mu       sync.Mutex
 	sessions map[string]*session // by token
 	nextID   int
-	ipmi     *ipmiFace // nil until it is served
+	eventID  int
+
+	subscriptions map[string]subscription // by id
+	ipmi          *ipmiFace               // nil until it is served
 }
 
 // New returns the BMC of body.
@@ -185,6 +191,7 @@ func (b *BMC) act(a PowerAction) error {
 	if face != nil {
 		face.sel.power(a)
 	}
+	b.powerChanged()
 	return nil
 }
 

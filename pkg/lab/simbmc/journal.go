@@ -18,6 +18,9 @@ const (
 	KindBoot       = "boot"        // the override was changed; detail: target, enabled, mode
 	KindMedia      = "media"       // virtual media; detail: insert URL, or eject
 	KindAuth       = "auth-failed" // a request with wrong credentials; detail: how they came
+	KindPanel      = "panel"       // a power action at the machine itself; detail: the action
+	KindEvent      = "event"       // a subscriber took an event; detail: what
+	KindEventLost  = "event-lost"  // a subscriber did not; detail: why
 	KindIgnored    = "ignored"     // accepted and dropped by a fault; detail: what
 )
 

@@ -77,7 +77,7 @@ func messageID(a answer) string {
 // TestTreeIsLinked walks every @odata.id from the root and finds a resource with
 // that very id.
 func TestTreeIsLinked(t *testing.T) {
-	s := newBench(t, nil)
+	s := newBench(t, func(c *Config) { c.Events = true })
 	base := s.serveRedfish(t)
 	seen := map[string]bool{}
 	queue := []string{"/redfish/v1/"}

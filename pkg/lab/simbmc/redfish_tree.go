@@ -80,7 +80,7 @@ func (b *BMC) resource(path string) (resource, bool) {
 			return static(b.nic(n), false), true
 		}
 	}
-	return resource{}, false
+	return b.eventResource(path)
 }
 
 func static(body obj, public bool) resource {
@@ -110,7 +110,7 @@ func collection(path, kind, name string, members ...string) obj {
 }
 
 func (b *BMC) serviceRoot(context.Context) reply {
-	return reply{body: obj{
+	body := obj{
 		"@odata.type":    "#ServiceRoot.v1_16_1.ServiceRoot",
 		"@odata.id":      rootPath + "/",
 		"Id":             "RootService",
@@ -128,7 +128,11 @@ func (b *BMC) serviceRoot(context.Context) reply {
 		"ProtocolFeaturesSupported": obj{
 			"ExcerptQuery": false, "FilterQuery": false, "OnlyMemberQuery": false, "SelectQuery": false,
 		},
-	}}
+	}
+	if b.cfg.Events {
+		body["EventService"] = link(eventsPath)
+	}
+	return reply{body: body}
 }
 
 // serviceDocument is the OData service document (DSP0266 §7.4.3).
