@@ -10,6 +10,7 @@ const (
 	CodeTLSUntrusted   = "bmc-tls-untrusted"
 	CodeTLSLegacy      = "bmc-tls-legacy"
 	CodeAuth           = "bmc-auth"
+	CodePasswordChange = "bmc-password-change"
 	CodeSessionsFull   = "bmc-sessions-full"
 	CodeLicence        = "bmc-licence"
 	CodeSlow           = "bmc-slow"

@@ -1,5 +1,7 @@
 package bmc
 
+import "github.com/ingot-metal/ingot/pkg/spell"
+
 // Protocols of a BMC.
 const (
 	ProtocolRedfish = "redfish"
@@ -68,35 +70,14 @@ func removed(name string) (string, bool) {
 	return "", false
 }
 
-// nearest is the scheme of the least edit distance, or "" if none is near.
+// nearest is the scheme that a person may have meant, or "" if none is near.
 func nearest(name string) string {
-	best, distance := "", 4
+	known := make([]string, 0, len(Schemes()))
 	for _, s := range Schemes() {
-		if d := editDistance(name, s.Name); d < distance {
-			best, distance = s.Name, d
-		}
+		known = append(known, s.Name)
 	}
-	return best
-}
-
-// editDistance is Levenshtein's. Both strings are short: a scheme was cut to
-// maxAddress before.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if near := spell.Nearest(name, known, 3); len(near) > 0 {
+		return near[0]
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/ingot-metal/ingot/pkg/spell"
 )
 
 // readCSV reads RFC 4180: a header line that names the columns in any order, then
@@ -111,40 +113,11 @@ func (b *builder) header(line int, fields []string) []string {
 	return columns
 }
 
-// nearest is the column that looks like a slip of the pen: the same letters but
-// for one or two.
+// nearest is the column that looks like a slip of the pen.
 func nearest(want string, columns []string) string {
-	for _, c := range columns {
-		if slices.Contains(Columns(), c) {
-			continue
-		}
-		if lower := strings.ToLower(c); strings.Contains(lower, want) || distance(lower, want) <= 2 {
-			return c
-		}
+	others := slices.DeleteFunc(slices.Clone(columns), func(c string) bool { return slices.Contains(Columns(), c) })
+	if near := spell.Nearest(want, others, 2); len(near) > 0 {
+		return near[0]
 	}
 	return ""
-}
-
-// distance is Levenshtein's, of two short strings.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	prev := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		diag := prev[0]
-		prev[0] = i + 1
-		for j := range len(b) {
-			cost := diag
-			if a[i] != b[j] {
-				cost++
-			}
-			diag = prev[j+1]
-			prev[j+1] = min(cost, prev[j+1]+1, prev[j]+1)
-		}
-	}
-	return prev[len(b)]
 }

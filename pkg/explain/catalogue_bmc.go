@@ -82,6 +82,17 @@ func bmcDiagnoses() []Diagnosis {
 			Class: Wait,
 		},
 		{
+			Code:     "bmc-password-change",
+			Title:    "BMC wants a new password",
+			Cause:    "the BMC lets the account in, but wants its password changed before anything else",
+			Evidence: "403 from Redfish with PasswordChangeRequired: the maker's first password, or one that has expired.",
+			Remedy: []string{
+				"log in to the BMC's own page as {username}, set a new password there, and write it into the Secret {secret} (key password); ingot goes on as soon as it changes || log in to the BMC's own page with the account of the host's BMC Secret, set a new password there, and write it into the Secret; ingot goes on as soon as it changes",
+				"see with ingot bmc check that the new one is taken",
+			},
+			Class: Wait,
+		},
+		{
 			Code:     "bmc-forbidden",
 			Title:    "BMC account may not do this",
 			Cause:    "the BMC accepts the account but forbids what ingot asked",

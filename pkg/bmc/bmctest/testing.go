@@ -41,6 +41,17 @@ func Switch(ctx context.Context, t TB, conn bmc.Conn) {
 	report(t, k.results)
 }
 
+// Conform is Read and Switch in one run that puts back what it found, of at least
+// so many checks.
+func Conform(ctx context.Context, t TB, conn bmc.Conn, least int) {
+	t.Helper()
+	results := Run(ctx, conn, Options{Write: true, Patience: patience, Timeout: patience})
+	if len(results) < least {
+		t.Errorf("only %d results", len(results))
+	}
+	report(t, results)
+}
+
 func report(t TB, results []Result) {
 	t.Helper()
 	for _, r := range results {

@@ -75,7 +75,11 @@ func (m *Machine) BootOverride(ctx context.Context) (bmc.BootOverride, error) {
 	if err != nil {
 		return bmc.BootOverride{}, err
 	}
-	return b.override(), nil
+	o := b.override()
+	if m.has(ctx, "read boot override", quirk.IPMIPlainBoot) {
+		o.Mode, o.Persistent = "", o.Target != bmc.BootNone
+	}
+	return o, nil
 }
 
 func (m *Machine) bootFlags(ctx context.Context, op string) (bootFlags, error) {
@@ -92,6 +96,13 @@ func (m *Machine) bootFlags(ctx context.Context, op string) (bootFlags, error) {
 // that say something else are an error.
 func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error {
 	op := "set boot override: " + string(o.Target)
+	if o.HTTPURI != "" {
+		return &bmc.Error{Class: bmc.Unsupported, Op: op, Detail: "IPMI takes no address to boot from: leave it out, and let DHCP give it"}
+	}
+	plain := m.has(ctx, op, quirk.IPMIPlainBoot)
+	if plain && (o.Target == bmc.BootNone || o.Target == "") {
+		o.Target = bmc.BootDisk // what such a machine starts from when nothing was set
+	}
 	selector, ok := device(o.Target)
 	if !ok {
 		return &bmc.Error{Class: bmc.Unsupported, Op: op, Detail: "IPMI has no such boot target"}
@@ -104,14 +115,14 @@ func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error
 		}
 	}
 	efi := o.Mode == bmc.BootModeUEFI
-	if o.Mode == "" {
+	if o.Mode == "" && !plain {
 		if now, err := m.bootFlags(ctx, op); err == nil {
 			efi = now.flags&flagEFI != 0
 		}
 	}
 	if efi {
 		want.flags |= flagEFI
-		if o.Target == bmc.BootDisk && m.o.Quirks.Has(quirk.IPMIUEFIDisk) {
+		if o.Target == bmc.BootDisk && m.has(ctx, op, quirk.IPMIUEFIDisk) {
 			want.device = uefiDisk
 		}
 	}
@@ -126,8 +137,11 @@ func (m *Machine) SetBootOverride(ctx context.Context, o bmc.BootOverride) error
 		return nil
 	}
 	shown, wanted := got.override(), want.override()
-	if o.Mode == "" {
+	if o.Mode == "" || plain {
 		shown.Mode, wanted.Mode = "", ""
+	}
+	if plain {
+		shown.Persistent = wanted.Persistent
 	}
 	if shown == wanted {
 		return nil
@@ -147,7 +161,7 @@ func (m *Machine) writeFlags(ctx context.Context, op string, want bootFlags) err
 		must, skip bool
 	}{
 		{data: []byte{paramProgress, 1}},
-		{data: []byte{paramValidBit, 0x08}, skip: m.o.Quirks.Has(quirk.IPMIBootTimer)},
+		{data: []byte{paramValidBit, 0x08}, skip: m.has(ctx, op, quirk.IPMIBootTimer)},
 		{data: []byte{paramAck, 1, 1}}, // the firmware has not yet seen them
 		{data: []byte{paramFlags, want.flags, want.device << 2, 0, 0, 0}, must: true},
 		{data: []byte{paramProgress, 0}},

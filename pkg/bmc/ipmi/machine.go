@@ -39,8 +39,10 @@ type Options struct {
 	Idle time.Duration
 	// Random is the source of nonces; nil means crypto/rand.
 	Random io.Reader
-	// Quirks of the BMC.
+	// Quirks, if not nil, replaces what would be detected.
 	Quirks quirk.Set
+	// QuirkOverride is an operator's word on the quirks.
+	QuirkOverride quirk.Override
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -52,7 +54,8 @@ type Machine struct {
 	privilege byte
 	o         Options
 
-	denied atomic.Pointer[error] // set: these credentials are not sent again
+	device atomic.Pointer[string] // what Get Device ID answered, in hex
+	denied atomic.Pointer[error]  // set: these credentials are not sent again
 
 	turn chan struct{} // held by whoever uses the fields below
 
@@ -240,7 +243,7 @@ func (m *Machine) write(ctx context.Context, op string, r request, tries int) er
 func (m *Machine) Identify(ctx context.Context) (bmc.Identity, error) {
 	const op = "identify the machine"
 	id := bmc.Identity{Protocol: bmc.ProtocolIPMI}
-	device, err := m.read(ctx, op, request{netFn: netFnApp, cmd: 0x01}, 5)
+	device, err := m.deviceID(ctx, op)
 	if err != nil {
 		return id, err
 	}
@@ -292,51 +295,4 @@ func uuid(b []byte) string {
 		return ""
 	}
 	return s.String()
-}
-
-// PowerState reads whether the machine is on.
-func (m *Machine) PowerState(ctx context.Context) (bmc.PowerState, error) {
-	status, err := m.read(ctx, "read power state", request{netFn: netFnChassis, cmd: 0x01}, 1)
-	if err != nil {
-		return bmc.PowerUnknown, err
-	}
-	if status[0]&1 != 0 {
-		return bmc.PowerOn, nil
-	}
-	return bmc.PowerOff, nil
-}
-
-// SetPower orders an action, unless the machine is already in the state that it
-// leads to.
-func (m *Machine) SetPower(ctx context.Context, a bmc.PowerAction) error {
-	op := "set power: " + string(a)
-	state, err := m.PowerState(ctx)
-	if err != nil {
-		return err
-	}
-	switch on := state == bmc.PowerOn; {
-	case on && a == bmc.ActionOn, !on && (a == bmc.ActionForceOff || a == bmc.ActionSoftOff):
-		return nil
-	case !on && (a == bmc.ActionCycle || a == bmc.ActionReset):
-		a = bmc.ActionOn // neither does anything to a machine that is off
-	}
-	sends := tries
-	var control byte // chapter 28.3
-	switch a {
-	case bmc.ActionForceOff:
-		control = 0
-	case bmc.ActionOn:
-		control = 1
-	case bmc.ActionCycle:
-		control, sends = 2, 1 // what was perhaps done is not ordered again
-	case bmc.ActionReset:
-		control, sends = 3, 1
-	case bmc.ActionNMI:
-		control, sends = 4, 1
-	case bmc.ActionSoftOff:
-		control = 5
-	default:
-		return &bmc.Error{Class: bmc.BadRequest, Op: op, Detail: "no such power action"}
-	}
-	return m.write(ctx, op, request{netFn: netFnChassis, cmd: 0x02, data: []byte{control}}, sends)
 }

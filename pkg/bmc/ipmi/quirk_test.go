@@ -1,7 +1,9 @@
 package ipmi
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -128,5 +130,164 @@ func TestQuirkIPMIBootTimer(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// virtualBMC answers as pyghmi 1.5.34 with VirtualBMC's methods does
+// (pkg/lab/virtualbmc, testdata/pyghmi.txt): a device id of all zeros, flags that
+// are always 80h with the device alone, a device that it does not know or none
+// taken and ignored, CCh to a power cycle.
+type virtualBMC struct {
+	device byte
+	on     bool
+	orders []byte
+}
+
+func (v *virtualBMC) answer(netFn, cmd byte, data []byte) ([]byte, types.CompletionCode, bool) {
+	switch {
+	case netFn == netFnApp && cmd == 0x01:
+		return []byte{0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, true
+	case netFn == netFnChassis && cmd == 0x01:
+		if v.on {
+			return []byte{1, 0, 0}, 0, true
+		}
+		return []byte{0, 0, 0}, 0, true
+	case netFn == netFnChassis && cmd == 0x02:
+		v.orders = append(v.orders, data[0])
+		if data[0] == 2 {
+			return nil, 0xcc, true
+		}
+		v.on = data[0] == 1 || data[0] == 3
+		return nil, 0, true
+	case netFn == netFnChassis && cmd == 0x08:
+		if device := data[0] == paramFlags; device && data[2] != 0 {
+			v.device = data[2]
+		}
+		return nil, 0, true
+	case netFn == netFnChassis && cmd == 0x09:
+		return []byte{1, 5, 0x80, v.device, 0, 0, 0}, 0, true
+	}
+	return nil, 0, false
+}
+
+// virtual opens one; state is what it keeps, at the moment.
+func virtual(t *testing.T, o Options) (state func() virtualBMC, m *Machine) {
+	t.Helper()
+	b, addr := goServer(t)
+	v := &virtualBMC{device: 0x04, on: true}
+	b.intercept(v.answer)
+	o.Pause = 20 * time.Millisecond
+	var err error
+	if m, err = Open(t.Context(), addr, admin, o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close(t.Context()) })
+	return func() (now virtualBMC) {
+		b.look(func() { now = virtualBMC{device: v.device, on: v.on, orders: bytes.Clone(v.orders)} })
+		return now
+	}, m
+}
+
+// TestQuirkIPMIPlainBoot is quirk.IPMIPlainBoot; the evidence is virtualBMC's.
+func TestQuirkIPMIPlainBoot(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		o    Options
+		on   bool
+	}{
+		{name: "off", o: Options{QuirkOverride: quirk.Override{Forbid: []quirk.Name{quirk.IPMIPlainBoot}}}},
+		{name: "detected", on: true},
+		{name: "given", o: Options{Quirks: quirk.Set{quirk.IPMIPlainBoot: true}}, on: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, m := virtual(t, tc.o)
+			for _, set := range []bmc.BootOverride{
+				{Target: bmc.BootDisk, Mode: bmc.BootModeUEFI},
+				{Target: bmc.BootPXE, Mode: bmc.BootModeLegacy, Persistent: true},
+				{Target: bmc.BootNone},
+			} {
+				err := m.SetBootOverride(t.Context(), set)
+				if !tc.on {
+					wantError(t, err, bmc.Protocol, "", "took the order, but shows")
+					continue
+				}
+				want := bmc.BootOverride{Target: set.Target, Persistent: true}
+				if set.Target == bmc.BootNone {
+					want.Target = bmc.BootDisk
+				}
+				if got, readErr := m.BootOverride(t.Context()); err != nil || readErr != nil || got != want {
+					t.Errorf("%+v: %v; shows %+v, %v", set, err, got, readErr)
+				}
+			}
+		})
+	}
+}
+
+// TestQuirkIPMINoCycle is quirk.IPMINoCycle; the evidence is virtualBMC's.
+func TestQuirkIPMINoCycle(t *testing.T) {
+	state, m := virtual(t, Options{QuirkOverride: quirk.Override{Forbid: []quirk.Name{quirk.IPMINoCycle}}})
+	wantError(t, m.SetPower(t.Context(), bmc.ActionCycle), bmc.BadRequest, "", "0xcc")
+	if v := state(); len(v.orders) != 1 {
+		t.Errorf("orders % x", v.orders)
+	}
+	state, m = virtual(t, Options{})
+	err := m.SetPower(t.Context(), bmc.ActionCycle)
+	if v := state(); err != nil || !v.on || !bytes.Equal(v.orders, []byte{0, 1}) {
+		t.Errorf("%v; on %t, orders % x", err, v.on, v.orders)
+	}
+}
+
+func TestQuirksOfADeviceID(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		id   []byte // nil: not answered
+		want bool
+	}{
+		{name: "pyghmi", id: []byte{0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}, want: true},
+		{name: "zeros, but of the usual length", id: []byte{0, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0}},
+		{name: "a maker", id: []byte{0x20, 0x81, 1, 0x10, 2, 0xbf, 0x7c, 0x2a, 0, 1, 2, 0, 0, 0, 0}},
+		{name: "no answer"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, addr := goServer(t)
+			asked := 0
+			b.intercept(func(netFn, cmd byte, _ []byte) ([]byte, types.CompletionCode, bool) {
+				if netFn != netFnApp || cmd != 0x01 {
+					return nil, 0, false
+				}
+				asked++
+				if tc.id == nil {
+					return nil, 0xc1, true
+				}
+				return tc.id, 0, true
+			})
+			m, err := open(t, addr, admin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if got := m.has(t.Context(), "test", quirk.IPMIPlainBoot); got != tc.want {
+					t.Errorf("has it: %t", got)
+				}
+			}
+			if got := slices.Contains(m.Quirks(), quirk.IPMIPlainBoot); got != tc.want {
+				t.Errorf("lists %v", m.Quirks())
+			}
+			b.look(func() {
+				if tc.id != nil && asked != 1 {
+					t.Errorf("asked %d times", asked)
+				}
+			})
+		})
+	}
+}
+
+// What IPMI has no word for is refused before it is asked for.
+func TestWhatIPMILacks(t *testing.T) {
+	state, m := virtual(t, Options{})
+	wantError(t, m.SetPower(t.Context(), bmc.ActionSoftReset), bmc.Unsupported, "", "not to restart")
+	wantError(t, m.SetBootOverride(t.Context(), bmc.BootOverride{Target: bmc.BootPXE, HTTPURI: "http://192.0.2.1/x.efi"}), bmc.Unsupported, "", "takes no address")
+	if v := state(); len(v.orders) > 0 || v.device != 0x04 {
+		t.Errorf("orders % x, device %#x", v.orders, v.device)
 	}
 }

@@ -47,7 +47,7 @@ func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Option
 	}
 	var conn bmc.Conn
 	if addr.Protocol == bmc.ProtocolIPMI {
-		conn, err = typed(ipmi.Open(ctx, addr, creds, ipmi.Options{Log: o.Log}))
+		conn, err = typed(ipmi.Open(ctx, addr, creds, ipmi.Options{QuirkOverride: override, Log: o.Log}))
 	} else if s, ok := sibling.(*redfish.System); ok {
 		conn, err = typed(s.Endpoint().System(ctx, addr.System))
 	} else {

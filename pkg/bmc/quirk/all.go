@@ -30,6 +30,7 @@ func All() []Info {
 		{MediaSkipSlot, "has slots that refuse, or say nothing of their type", "try the next; NotConnected counts as empty"},
 		{MediaPlainURL, "takes plain image URLs only", "give a URL that ends in .iso and has no ? and no ="},
 		{MediaOffToEject, "ejects only from a machine that is off", "power off before the eject"},
+		{MediaFileName, "shows the name of a file for its image", "insert always, and take any name for the image"},
 		{CDIsUSBCD, "calls its virtual CD UsbCd", "boot from UsbCd where CD is meant"},
 		{DellVirtualCDBoot, "boots the virtual CD by an OEM call alone", "set ServerBoot of the iDRAC's attributes"},
 
@@ -38,6 +39,7 @@ func All() []Info {
 		{BootAlwaysEnabled, "forgets how long an override lasts", "send BootSourceOverrideEnabled with every write"},
 		{BootMinimalBody, "cannot change the boot mode", "leave BootSourceOverrideMode out"},
 		{NoContinuous, "overrides once only", "set the override again before every power-on"},
+		{OnlyContinuous, "keeps every override, and knows no None", "set it for good; boot from the disk where none is meant"},
 		{BootModeFlips, "changes the boot mode with the target", "read it back and write it again"},
 		{NoBootWrite, "loses the UEFI boot order when it is written to", "write none once the agent has set UEFI's own"},
 
@@ -60,9 +62,12 @@ func All() []Info {
 		{SerialIsSKU, "has the serial number in SKU", "take it from there"},
 		{ShortPassword, "keeps less of a password than it takes", "refuse one longer than 20 characters"},
 		{NoManufacturer, "leaves Manufacturer blank", "take the service root's Vendor"},
+		{IndicatorBlinks, "has its light lit as a rule, and blinking to be found", "blink where lit is meant, and lit where dark"},
 
 		{IPMIUEFIDisk, "wants selector 0x24 for a UEFI disk", "send 0x24 in boot parameter 5"},
 		{IPMIBootTimer, "refuses to disable the 60 s boot timer", "leave the timer alone"},
+		{IPMIPlainBoot, "keeps a boot device, and neither how long, nor a mode, nor none", "compare the device alone; boot from the disk where none is meant"},
+		{IPMINoCycle, "has no power cycle", "switch off, wait, and switch on"},
 	}
 }
 

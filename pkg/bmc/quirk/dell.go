@@ -110,6 +110,10 @@ func dell() Vendor {
 				Evidence: "recorded R750: SerialNumber CNIVC0014M0388 is the main board's, SKU F54P1G3 the service tag that SMBIOS shows; Launchpad 2146585",
 				URL:      "https://bugs.launchpad.net/bugs/2146585", Proof: Captured,
 			}, {
+				Quirk:    IndicatorBlinks,
+				Evidence: `recorded R750: IndicatorLED "Lit" of a machine that nobody looks for, LocationIndicatorActive null`,
+				Proof:    Captured,
+			}, {
 				Quirk: NoManufacturer, When: []When{{Model: []string{"poweredge m6#0*"}}},
 				Evidence: "a recorded M640 (not at hand) has a blank Manufacturer",
 				Proof:    Unverified,

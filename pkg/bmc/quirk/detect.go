@@ -13,6 +13,7 @@ type Facts struct {
 	Model          string   // of the ComputerSystem
 	BMCFirmware    string   // FirmwareVersion of the Manager
 	ManagerModel   string   // Model of the Manager
+	DeviceID       string   // answer to IPMI's Get Device ID after its completion code, in hex
 }
 
 const (
@@ -44,7 +45,7 @@ func Detect(f Facts) Set {
 
 func (f Facts) bounded() Facts {
 	for _, s := range []*string{
-		&f.Vendor, &f.Product, &f.RootName, &f.RedfishVersion, &f.Manufacturer, &f.Model, &f.BMCFirmware, &f.ManagerModel,
+		&f.Vendor, &f.Product, &f.RootName, &f.RedfishVersion, &f.Manufacturer, &f.Model, &f.BMCFirmware, &f.ManagerModel, &f.DeviceID,
 	} {
 		*s = plain(*s)
 	}
@@ -77,6 +78,7 @@ func (s Sign) fits(f Facts) bool {
 		{s.RootName, f.RootName},
 		{s.Manufacturer, f.Manufacturer},
 		{s.ManagerModel, f.ManagerModel},
+		{s.DeviceID, f.DeviceID},
 	} {
 		if c.pattern != "" && !glob(c.pattern, c.fact) {
 			return false

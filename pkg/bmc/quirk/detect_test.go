@@ -25,6 +25,18 @@ func TestDetect(t *testing.T) {
 			has: []Name{ETagLadder, MediaPatch}, lacks: []Name{NoSessions, SerialIsSKU},
 		},
 		{
+			name: "sushy-tools", facts: Facts{RootName: "Redvirt Service"},
+			has: []Name{OnlyContinuous, MediaFileName, BIOSPath}, lacks: []Name{NoContinuous, ETagLadder},
+		},
+		{
+			name: "VirtualBMC", facts: Facts{DeviceID: "0000010002" + strings.Repeat("00", 9)},
+			has: []Name{IPMIPlainBoot, IPMINoCycle}, lacks: []Name{IPMIUEFIDisk, ETagLadder},
+		},
+		{
+			name: "a BMC of another maker", facts: Facts{DeviceID: "2001011002bf7c2a0000000000"},
+			lacks: []Name{IPMIPlainBoot, IPMINoCycle, IPMIUEFIDisk},
+		},
+		{
 			name: "a vendor's sign ends the generic set", facts: Facts{Vendor: "Fujitsu"},
 			has: []Name{ETagRequired}, lacks: []Name{MediaPatch},
 		},

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ingot-metal/ingot/pkg/spell"
 )
 
 // Override is an operator's word on the quirks of a BMC. The zero value has
@@ -78,38 +80,11 @@ const near = 3
 
 // closest lists the names that a person may have meant, the best first.
 func closest(s string) []string {
-	s = s[:min(len(s), 64)]
 	names := make([]string, 0, len(All()))
 	for _, i := range All() {
 		names = append(names, string(i.Name))
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return distance(s, a) - distance(s, b) })
-	return names[:near]
-}
-
-// distance is how many bytes must be put in, taken out or changed to make b of
-// a (Levenshtein), less for a part that one has in common with the other.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	if d := row[len(b)]; a == "" || !strings.Contains(b, a) {
-		return d
-	}
-	return 1
+	return spell.Nearest(s, names, spell.Any)[:near]
 }
 
 // clip quotes what a person wrote for an error.

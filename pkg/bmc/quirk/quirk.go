@@ -29,6 +29,7 @@ const (
 	MediaSkipSlot     Name = "vmedia-skip-slot"        // a slot that refuses: try the next
 	MediaPlainURL     Name = "vmedia-plain-url"        // .iso at the end, no ? and no =
 	MediaOffToEject   Name = "vmedia-off-before-eject" // ejects only from a machine that is off
+	MediaFileName     Name = "vmedia-shows-file-name"  // shows the name of a file, which need not be the URL's
 	CDIsUSBCD         Name = "cd-is-usbcd"             // boot target UsbCd
 	DellVirtualCDBoot Name = "dell-oem-vcd-boot"       // boots virtual CD by an OEM call alone
 
@@ -38,6 +39,7 @@ const (
 	BootAlwaysEnabled Name = "boot-always-enabled" // enabled with every write
 	BootMinimalBody   Name = "boot-minimal-body"   // mode is read-only
 	NoContinuous      Name = "no-continuous"       // Once at every power-on instead
+	OnlyContinuous    Name = "only-continuous"     // every override lasts, and there is no None
 	BootModeFlips     Name = "boot-mode-flips"     // mode changes with the target: read back, write again
 	NoBootWrite       Name = "no-boot-write"       // no order once the agent has set UEFI's own
 
@@ -54,18 +56,21 @@ const (
 	OneTask            Name = "one-task"           // one task for everything (sushy-tools)
 
 	// Accounts, events, facts.
-	AccountSlots   Name = "account-slots"         // 405 to POST: PATCH an empty slot
-	EventDuplicate Name = "event-duplicate"       // refuses a second subscription: find the first
-	EventNoRetry   Name = "event-no-retry-policy" // knows no DeliveryRetryPolicy
-	EventNoContext Name = "event-no-context"      // drops or refuses an empty Context
-	HostSystem     Name = "host-system"           // several systems, one is the host
-	SerialIsSKU    Name = "serial-is-sku"
-	ShortPassword  Name = "short-password" // the BMC's limit is below what it says, or unsaid
-	NoManufacturer Name = "no-manufacturer"
+	AccountSlots    Name = "account-slots"         // 405 to POST: PATCH an empty slot
+	EventDuplicate  Name = "event-duplicate"       // refuses a second subscription: find the first
+	EventNoRetry    Name = "event-no-retry-policy" // knows no DeliveryRetryPolicy
+	EventNoContext  Name = "event-no-context"      // drops or refuses an empty Context
+	HostSystem      Name = "host-system"           // several systems, one is the host
+	SerialIsSKU     Name = "serial-is-sku"
+	ShortPassword   Name = "short-password" // the BMC's limit is below what it says, or unsaid
+	NoManufacturer  Name = "no-manufacturer"
+	IndicatorBlinks Name = "indicator-blinks" // Lit is the normal state, blinking is lit
 
 	// IPMI.
-	IPMIUEFIDisk  Name = "ipmi-uefi-disk-0x24"  // UEFI disk is selector 0x24
-	IPMIBootTimer Name = "ipmi-keep-boot-timer" // refuses to disable the 60 s timer
+	IPMIUEFIDisk  Name = "ipmi-uefi-disk-0x24"    // UEFI disk is selector 0x24
+	IPMIBootTimer Name = "ipmi-keep-boot-timer"   // refuses to disable the 60 s timer
+	IPMIPlainBoot Name = "ipmi-plain-boot-device" // a boot device that lasts, and no more: no mode, no None
+	IPMINoCycle   Name = "ipmi-no-cycle"          // CCh to a power cycle
 )
 
 // Set is the quirks of one BMC.

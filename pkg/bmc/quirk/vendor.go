@@ -17,6 +17,7 @@ type Sign struct {
 	OEM          string // a key of its Oem, without regard to case
 	Manufacturer string // glob over the ComputerSystem's Manufacturer
 	ManagerModel string // glob over the Manager's Model
+	DeviceID     string // glob over the answer to IPMI's Get Device ID, in hex
 }
 
 // Entry says that a vendor's BMCs have a quirk, when, and how that is known.
@@ -60,6 +61,6 @@ const (
 func Vendors() []Vendor {
 	return []Vendor{
 		dell(), hpe(), lenovo(), supermicro(), ami(), openBMC(), nvidia(), cisco(), nokia(),
-		fujitsu(), gigabyte(), asrockRack(), intel(), sushyTools(), generic(),
+		fujitsu(), gigabyte(), asrockRack(), intel(), sushyTools(), pyghmi(), generic(),
 	}
 }

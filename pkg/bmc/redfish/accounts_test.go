@@ -328,7 +328,7 @@ func TestPasswordChangeRequired(t *testing.T) {
 		b := newAccountBMC(t, "", 0)
 		b.loginCode, b.loginBody = http.StatusForbidden, `{"error": {"code": "Base.1.8.PasswordChangeRequired", "message": "change it"}}`
 		err := ChangePassword(ctx, serve(t, b.fake), admin, newSecret, Options{})
-		wantError(t, err, bmc.Auth, bmc.CodeAuth, "on the BMC's own page")
+		wantError(t, err, bmc.Auth, bmc.CodePasswordChange, "on the BMC's own page")
 	})
 	t.Run("remedy", func(t *testing.T) {
 		b := locked(t)
@@ -339,8 +339,8 @@ func TestPasswordChangeRequired(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Accounts(ctx)
-		wantError(t, err, bmc.Auth, bmc.CodeAuth, "changed before anything else")
-		wantError(t, s.SetPassword(ctx, "watcher", newSecret), bmc.Auth, bmc.CodeAuth, "change that one first")
+		wantError(t, err, bmc.Auth, bmc.CodePasswordChange, "changed before anything else")
+		wantError(t, s.SetPassword(ctx, "watcher", newSecret), bmc.Auth, bmc.CodePasswordChange, "change that one first")
 		if err := s.SetPassword(ctx, "admin", newSecret); err != nil {
 			t.Error(err)
 		}

@@ -79,6 +79,12 @@ func (s *System) SetBootOverride(ctx context.Context, o bmc.BootOverride) error 
 	if err != nil {
 		return err
 	}
+	if s.has(quirk.OnlyContinuous) {
+		o.Persistent = true
+		if o.Target == bmc.BootNone || o.Target == "" {
+			o.Target = bmc.BootDisk // what such a machine starts from when nothing was set
+		}
+	}
 	renew := o.Persistent && o.Target != bmc.BootNone && s.has(quirk.NoContinuous)
 	if renew {
 		o.Persistent = false

@@ -586,3 +586,40 @@ func TestHTTPBoot(t *testing.T) {
 		t.Errorf("user and password are shown: %+v", got)
 	}
 }
+
+// TestQuirkOnlyContinuous: quirk.OnlyContinuous. openstack/sushy-tools, main.py,
+// system_resource: "we are ignoring the BootSourceOverrideEnabled element used to
+// track single-boot or continuous"; templates/system.json: always Continuous;
+// libvirtdriver.py, set_boot_device of None: 500 "Target libvirt device None does
+// not exist in domain …".
+func TestQuirkOnlyContinuous(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		b := bootBoard(t, func(_ *board, _ string, in map[string]any) boardReply {
+			if in["BootSourceOverrideTarget"] == "None" {
+				return boardReply{code: http.StatusInternalServerError, body: `{"error": {"message": "Target libvirt device None does not exist in domain 1"}}`}
+			}
+			in["BootSourceOverrideEnabled"] = "Continuous"
+			return boardReply{}
+		})
+		b.bootOf()["BootSourceOverrideEnabled"], b.bootOf()["BootSourceOverrideTarget"] = "Continuous", "Cd"
+		var set []quirk.Name
+		if on {
+			set = append(set, quirk.OnlyContinuous)
+		}
+		s := dialBoard(t, b, set...)
+		for _, step := range []struct {
+			target, want bmc.BootTarget
+			class        bmc.Class
+		}{{bmc.BootPXE, bmc.BootPXE, bmc.Protocol}, {bmc.BootNone, bmc.BootDisk, bmc.Transient}} {
+			err := s.SetBootOverride(context.Background(), bmc.BootOverride{Target: step.target})
+			if !on {
+				wantError(t, err, step.class, "", "")
+				continue
+			}
+			o, readErr := s.BootOverride(context.Background())
+			if err != nil || readErr != nil || o.Target != step.want || !o.Persistent {
+				t.Errorf("%s: %v; %+v, %v", step.target, err, o, readErr)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 func TestSetBootOverride(t *testing.T) {
@@ -147,7 +148,16 @@ func TestSetBootOverrideRefusedETag(t *testing.T) {
 		}
 		return false
 	}
-	if err := mustDial(t, f).SetBootOverride(context.Background(), bmc.BootOverride{Target: bmc.BootPXE}); err != nil {
-		t.Errorf("a BMC that refuses its own ETag: %v", err)
+	for _, ladder := range []bool{false, true} {
+		s, err := dial(t, serve(t, f), admin, Options{Quirks: quirk.Set{quirk.ETagLadder: ladder}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.SetBootOverride(context.Background(), bmc.BootOverride{Target: bmc.BootPXE})
+		if !ladder {
+			wantError(t, err, bmc.Precondition, "", "412")
+		} else if err != nil {
+			t.Errorf("a BMC that refuses its own ETag: %v", err)
+		}
 	}
 }

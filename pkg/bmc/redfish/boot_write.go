@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
@@ -172,8 +171,7 @@ func (cs *computerSystem) attempts(f bootFields) []attempt {
 	return out
 }
 
-// write patches once with the ETag the BMC gave, and once more without, or with
-// any, for those that refuse their own. If the ETag is not known, it is read.
+// write patches what w says. If the ETag is not known, it is read.
 func (s *System) write(ctx context.Context, op string, w attempt, etag string, known bool) error {
 	uri := w.uri
 	if uri == "" {
@@ -187,17 +185,7 @@ func (s *System) write(ctx context.Context, op string, w attempt, etag string, k
 		}
 		etag = a.etag(pending.ETag)
 	}
-	second := ""
-	if etag == "" {
-		second = "*"
-	}
-	var err error
-	for _, match := range []string{etag, second} {
-		_, err = s.e.do(ctx, call{op: op, method: http.MethodPatch, uri: uri, body: w.body, match: match})
-		if bmc.ClassOf(err) != bmc.Precondition {
-			return err
-		}
-	}
+	_, err := s.patchTagged(ctx, op, uri, etag, w.body)
 	return err
 }
 

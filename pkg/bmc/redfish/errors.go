@@ -2,12 +2,15 @@ package redfish
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,7 +93,7 @@ func statusError(op string, a *answer) error {
 		e.Class = bmc.Forbidden
 		switch {
 		case m.has("passwordchangerequired"):
-			e.Class, e.Code = bmc.Auth, bmc.CodeAuth // DSP0266 §13.3.7: the account's password has expired
+			e.Class, e.Code = bmc.Auth, bmc.CodePasswordChange // DSP0266 §13.3.7: the account's password has expired
 		case m.has("licen"):
 			e.Code = bmc.CodeLicence
 		}
@@ -102,6 +105,8 @@ func statusError(op string, a *answer) error {
 		e.Class = bmc.Precondition
 	default:
 		switch {
+		case m.notReady():
+			e.Class, e.RetryAfter = bmc.Busy, retryAfter(a.header)
 		case a.status >= 500:
 			e.Class = bmc.Transient
 		case a.status < 400:
@@ -167,6 +172,11 @@ func (m messages) inPOST() bool {
 	return m.has("invalidoperationforsystemstate") || m.has("unabletomodifyduringsystempost") || m.has("sys518")
 }
 
+// notReady reports whether an iDRAC refuses for now, by a 400 or a 5xx: SWC0700 "iDRAC
+// is not ready. The configuration values cannot be accessed. Please retry after a
+// few minutes." (badfish #129: 400), SYS011 of settings that a job is yet to apply.
+func (m messages) notReady() bool { return m.has("swc0700") || m.has("sys011") }
+
 // postPause is how long to wait when a BMC says that its machine is in POST, and
 // not how long: POST takes minutes, and its end is worth noticing.
 const postPause = 15 * time.Second
@@ -197,6 +207,7 @@ func parseMessages(body []byte) messages {
 	if decode("", body, &doc) != nil {
 		return messages{}
 	}
+	doc.Error.Extended = append(doc.Error.Extended, annotated(body)...)
 	all := []string{string(doc.Error.Code), string(doc.Error.Message)}
 	best := string(doc.Error.Message)
 	for i, x := range doc.Error.Extended {
@@ -206,6 +217,29 @@ func parseMessages(body []byte) messages {
 		}
 	}
 	return messages{text: clip(best), lower: strings.ToLower(strings.Join(all, " "))}
+}
+
+// maxAnnotated bounds the properties of which messages are read.
+const maxAnnotated = 16
+
+// annotated are the messages that stand beside the error, or in its place: bmcweb
+// has those of a property at the top, as "Destination@Message.ExtendedInfo"
+// (DSP0266 §9.10, the same within a resource).
+func annotated(body []byte) []extendedI {
+	const annotation = "@Message.ExtendedInfo"
+	var top map[string]json.RawMessage
+	if json.Unmarshal(body, &top) != nil {
+		return nil
+	}
+	var out []extendedI
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(top)), func(name string) bool { return !strings.HasSuffix(name, annotation) })
+	for _, name := range names[:min(len(names), maxAnnotated)] {
+		var l list[extendedI]
+		if lenient(json.Unmarshal(top[name], &l)) == nil {
+			out = append(out, l...)
+		}
+	}
+	return out
 }
 
 type extendedI struct {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -206,9 +207,7 @@ func (s *System) entries(ctx context.Context, op, uri string, limit int) ([]bmc.
 	}
 	if descending {
 		out = out[:min(len(out), limit)]
-		for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-			out[i], out[j] = out[j], out[i]
-		}
+		slices.Reverse(out)
 	}
 	return out[max(0, len(out)-limit):], nil
 }
@@ -220,8 +219,8 @@ func (s *System) singleEntries(ctx context.Context, op string, p page, limit int
 	members := p.Members
 	if n := min(limit, maxSingleEntries); len(members) > n {
 		// The order shows in the ids where these are numbers.
-		a, errA := strconv.Atoi(path.Base(memberLink(members[0])))
-		b, errB := strconv.Atoi(path.Base(memberLink(members[len(members)-1])))
+		a, errA := strconv.Atoi(path.Base(refOf(members[0]).id))
+		b, errB := strconv.Atoi(path.Base(refOf(members[len(members)-1]).id))
 		if errA == nil && errB == nil && a > b {
 			members = members[:n]
 		} else {
@@ -230,7 +229,7 @@ func (s *System) singleEntries(ctx context.Context, op string, p page, limit int
 	}
 	var read list[json.RawMessage]
 	for _, raw := range members {
-		a, err := s.e.do(ctx, call{op: op, method: http.MethodGet, uri: memberLink(raw)})
+		a, err := s.e.do(ctx, call{op: op, method: http.MethodGet, uri: refOf(raw).id})
 		if err == nil {
 			read = append(read, a.body)
 		} else if !passable(ctx, err) {
@@ -239,9 +238,7 @@ func (s *System) singleEntries(ctx context.Context, op string, p page, limit int
 	}
 	out, _ := decodeEntries(read)
 	if newestFirst(out) {
-		for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-			out[i], out[j] = out[j], out[i]
-		}
+		slices.Reverse(out)
 	}
 	return out, nil
 }
@@ -250,7 +247,7 @@ func (s *System) singleEntries(ctx context.Context, op string, p page, limit int
 // alone.
 func decodeEntries(members []json.RawMessage) (out []bmc.LogEntry, links int) {
 	for _, raw := range members {
-		if bare(raw) {
+		if !refOf(raw).full() {
 			links++
 			continue
 		}

@@ -61,7 +61,14 @@ func TestFaults(t *testing.T) {
 		{name: "etag wanted", fault: status(400, extended("Ami.1.0.PreconditionHeaderMissing")), class: bmc.Precondition},
 		{name: "role", fault: status(403, extended("Base.1.5.InsufficientPrivilege")), class: bmc.Forbidden},
 		{name: "licence", fault: status(403, extended("SMC.1.0.OemLicenseNotPassed")), class: bmc.Forbidden, code: bmc.CodeLicence},
-		{name: "password expired", fault: status(403, extended("Base.1.5.PasswordChangeRequired")), class: bmc.Auth, code: bmc.CodeAuth},
+		{name: "password expired", fault: status(403, extended("Base.1.5.PasswordChangeRequired")), class: bmc.Auth, code: bmc.CodePasswordChange},
+		// quadsproject/badfish #129: an FC640 with iDRAC 4.00.00.00, GET /redfish/v1/Systems.
+		{name: "not ready (iDRAC)", fault: status(400, `{"error": {"@Message.ExtendedInfo": [{"Message": "iDRAC is not ready. The configuration values cannot be accessed. Please retry after a few minutes.", "MessageArgs": [], "MessageArgs@odata.count": 0, "MessageId": "IDRAC.1.6.SWC0700", "RelatedProperties": []}]}}`), class: bmc.Busy, part: "is not ready"},
+		{name: "not ready, as a 500", fault: status(500, extended("IDRAC.2.2.SWC0700")), class: bmc.Busy},
+		{name: "a job waits (Dell; no capture at hand)", fault: status(400, extended("IDRAC.1.6.SYS011")), class: bmc.Busy},
+		// openbmc/bmcweb, error_messages.cpp addMessageToJson: beside the property's name.
+		{name: "messages at the top", fault: status(400, `{"Destination@Message.ExtendedInfo": [{"MessageId": "Base.1.13.PropertyValueFormatError", "Message": "what the BMC says"}]}`), class: bmc.BadRequest, part: "what the BMC says"},
+		{name: "messages at the top count", fault: status(400, `{"@Message.ExtendedInfo": [{"MessageId": "Base.1.13.ResourceInUse"}], "x@Message.ExtendedInfo": 7}`), class: bmc.Busy},
 		{name: "server error", fault: status(500, "<html>oops</html>"), class: bmc.Transient, part: "HTTP 500"},
 		{name: "gateway", fault: status(502, ""), class: bmc.Transient},
 		{name: "not modified", fault: status(304, ""), class: bmc.Protocol},

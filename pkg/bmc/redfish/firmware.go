@@ -31,7 +31,7 @@ type software struct {
 	Version      text           `json:"Version"`
 	Manufacturer text           `json:"Manufacturer"`
 	Released     text           `json:"ReleaseDate"`
-	Updateable   truth          `json:"Updateable"`
+	Updateable   tristate       `json:"Updateable"`
 	Related      list[link]     `json:"RelatedItem"`
 	Status       resourceStatus `json:"Status"`
 }
@@ -96,7 +96,7 @@ func (s *System) FirmwareInventory(ctx context.Context) ([]bmc.FirmwareComponent
 func (sw software) component(name string) bmc.FirmwareComponent {
 	return bmc.FirmwareComponent{
 		ID: string(sw.URI), Name: firstOf(clean(sw.Name), nameOf(sw.ID, sw.URI)), Version: clean(sw.Version),
-		Updatable: bool(sw.Updateable), Component: name,
+		Updatable: sw.Updateable.value, Component: name,
 	}
 }
 
@@ -110,7 +110,7 @@ func component(owner, name, title, version string, best *software) ([]bmc.Firmwa
 	case version == "" || owner == "":
 		return nil, ""
 	}
-	return []bmc.FirmwareComponent{{ID: owner, Name: title, Version: version, Updatable: best != nil && bool(best.Updateable), Component: name}}, ""
+	return []bmc.FirmwareComponent{{ID: owner, Name: title, Version: version, Updatable: best != nil && best.Updateable.value, Component: name}}, ""
 }
 
 // adapters lists the network adapters by the version of their firmware.
@@ -139,7 +139,7 @@ func (w *treeWalk) adapters(ctx context.Context, hw hardware, all []software) ([
 			Component: componentNIC + nameOf(a.ID, a.URI),
 		}
 		for _, sw := range all {
-			c.Updatable = c.Updatable || bool(sw.Updateable) && clean(sw.Version) == version
+			c.Updatable = c.Updatable || sw.Updateable.value && clean(sw.Version) == version
 		}
 		out = append(out, c)
 	}

@@ -24,22 +24,6 @@ type gathered struct {
 	left    int // members that were not read: beyond the bounds, or not to be had
 }
 
-const (
-	// maxPages bounds the pages of one collection.
-	maxPages = 32
-	// maxGathered bounds the bytes that are kept of one collection.
-	maxGathered = 32 << 20
-	// expandOne asks for the members in place of links to them (DSP0266 §7.3).
-	expandOne = "?$expand=.($levels=1)"
-)
-
-// page is one answer of a collection (DSP0266 §9.6: the rest is at nextLink).
-type page struct {
-	Members list[json.RawMessage] `json:"Members"`
-	Next    text                  `json:"Members@odata.nextLink"`
-	Count   quantity              `json:"Members@odata.count"`
-}
-
 // gather reads the members of a collection: expanded where the BMC offers it and
 // keeps to it, else one by one, of which at most single. No more than most are
 // kept. A member that cannot be read does not cost the others.
@@ -49,49 +33,79 @@ func (e *Endpoint) gather(ctx context.Context, op, uri string, most, single int)
 	if err != nil {
 		return out, err
 	}
-	for n, size := 1, 0; ; n++ {
-		for _, raw := range p.Members {
-			m := member{uri: memberLink(raw), body: raw}
-			if len(out.members) >= most || size > maxGathered {
+	all, more, err := p.all(most, func(uri string, out *page) (bool, error) {
+		_, err := e.get(ctx, op, uri, out)
+		if err != nil && passable(ctx, err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return out, err
+	}
+	if more {
+		out.left++
+	}
+	size := 0
+	for _, raw := range all {
+		r := refOf(raw)
+		m := member{uri: r.id, body: raw}
+		if len(out.members) >= most || size > maxGathered {
+			out.left++
+			continue
+		}
+		if !r.full() {
+			if m.uri == "" || single == 0 {
 				out.left++
 				continue
 			}
-			if bare(raw) {
-				if m.uri == "" || single == 0 {
-					out.left++
-					continue
-				}
-				single--
-				a, err := e.do(ctx, call{op: op, method: http.MethodGet, uri: m.uri})
-				if err != nil && !passable(ctx, err) {
-					return out, err
-				}
-				if err != nil {
-					out.left++
-					continue
-				}
-				m.body = a.body
+			single--
+			a, err := e.do(ctx, call{op: op, method: http.MethodGet, uri: m.uri})
+			if err != nil && !passable(ctx, err) {
+				return out, err
 			}
-			size += len(m.body)
-			out.members = append(out.members, m)
-		}
-		next := string(p.Next)
-		if next == "" {
-			return out, nil
-		}
-		if n == maxPages || len(out.members) >= most {
-			out.left++
-			return out, nil
-		}
-		p = page{}
-		if _, err := e.get(ctx, op, next, &p); err != nil {
-			out.left++
-			if passable(ctx, err) {
-				err = nil
+			if err != nil {
+				out.left++
+				continue
 			}
-			return out, err
+			m.body = a.body
 		}
+		size += len(m.body)
+		out.members = append(out.members, m)
 	}
+	return out, nil
+}
+
+// readMembers reads the members of a collection, at most so many, into T: of all
+// of them or, with an error, those before it. empty tells of a member that is to be
+// read by itself, being but a link, and where.
+func readMembers[T any](ctx context.Context, e *Endpoint, op, uri string, most int, empty func(T) (string, bool)) ([]T, error) {
+	p, err := e.firstPage(ctx, op, uri)
+	if err != nil {
+		return nil, err
+	}
+	all, _, err := p.all(most, func(uri string, out *page) (bool, error) {
+		_, err := e.get(ctx, op, uri, out)
+		return err == nil, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []T
+	for _, m := range decodeAll[T](all[:min(len(all), most)]) {
+		if at, is := empty(m); is {
+			if at == "" {
+				continue
+			}
+			if _, err := e.get(ctx, op, at, &m); unsupported(err) {
+				continue // gone since
+			} else if err != nil {
+				return out, err
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
 }
 
 // firstPage reads the first page of a collection, expanded if the BMC can.
@@ -110,27 +124,6 @@ func (e *Endpoint) firstPage(ctx context.Context, op, uri string) (page, error) 
 	}
 	_, err = e.get(ctx, op, uri, &p)
 	return p, err
-}
-
-// memberLink is where a member is, whether it is expanded or not.
-func memberLink(raw json.RawMessage) string {
-	var l link
-	_ = json.Unmarshal(raw, &l) // what does not parse is no link
-	return string(l)
-}
-
-// bare reports whether a member is a mere link: nothing but annotations.
-func bare(raw json.RawMessage) bool {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(raw, &m) != nil {
-		return true
-	}
-	for k := range m {
-		if !strings.HasPrefix(k, "@") {
-			return false
-		}
-	}
-	return true
 }
 
 // passable reports whether a failed read says something of its resource alone,

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 const chassisPath = "/redfish/v1/Chassis/1"
@@ -197,6 +198,49 @@ func TestIndicator(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestQuirkIndicatorBlinks: quirk.IndicatorBlinks. The recorded R750
+// (dell-r750-idrac9, System.Embedded.1) has {"IndicatorLED": "Lit",
+// "LocationIndicatorActive": null} while nobody looks for it. That Off becomes Lit
+// again is unverified.
+func TestQuirkIndicatorBlinks(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		b := newChassisBMC(t, `{}`)
+		b.set(sysPath, "IndicatorLED", "Lit")
+		b.set(sysPath, "LocationIndicatorActive", nil)
+		b.routes["PATCH "+sysPath] = func(w http.ResponseWriter, body map[string]any) {
+			v := body["IndicatorLED"]
+			if v == "Off" {
+				v = "Lit"
+			}
+			b.set(sysPath, "IndicatorLED", v)
+			noContent(w)
+		}
+		var set []quirk.Name
+		if on {
+			set = append(set, quirk.IndicatorBlinks)
+		}
+		s, ctx := b.with(set...), context.Background()
+		if lit, err := s.Indicator(ctx); err != nil || lit == on {
+			t.Errorf("quirk %t: lit %t, %v", on, lit, err)
+		}
+		if !on {
+			wantError(t, s.SetIndicator(ctx, false), bmc.Protocol, "", "did not change")
+			continue
+		}
+		for _, want := range []bool{true, false} {
+			if err := s.SetIndicator(ctx, want); err != nil {
+				t.Error(err)
+			}
+			if lit, err := s.Indicator(ctx); err != nil || lit != want {
+				t.Errorf("lit %t, %v", lit, err)
+			}
+		}
+		if d := cmp.Diff([]string{`PATCH ` + sysPath + ` {"IndicatorLED":"Blinking"}`, `PATCH ` + sysPath + ` {"IndicatorLED":"Lit"}`}, b.written()); d != "" {
+			t.Errorf("writes (-want +got):\n%s", d)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 )
 
 var _ bmc.Indicator = (*System)(nil)
@@ -21,6 +22,7 @@ type lamps struct {
 	LED     text       `json:"IndicatorLED"`
 	Allowed list[text] `json:"IndicatorLED@Redfish.AllowableValues"`
 	Active  tristate   `json:"LocationIndicatorActive"`
+	blinks  bool       // quirk.IndicatorBlinks: blinking is lit, and lit is dark
 }
 
 // lit reports what the lamps show; false if there are none.
@@ -29,7 +31,9 @@ func (l lamps) lit() (lit, known bool) {
 		return l.Active.value, true
 	}
 	switch strings.ToLower(string(l.LED)) {
-	case "lit", "blinking":
+	case "lit":
+		return !l.blinks, true
+	case "blinking":
 		return true, true
 	case "off":
 		return false, true
@@ -46,9 +50,16 @@ func (l lamps) writes(on bool) []map[string]any {
 	if l.LED == "" {
 		return out
 	}
-	wanted := []string{"Off"}
-	if on {
+	var wanted []string
+	switch {
+	case on && l.blinks:
+		wanted = []string{"Blinking"}
+	case on:
 		wanted = []string{"Lit", "Blinking"}
+	case l.blinks:
+		wanted = []string{"Lit", "Off"}
+	default:
+		wanted = []string{"Off"}
 	}
 	if len(l.Allowed) > 0 {
 		if v := pick(wanted, words(l.Allowed)); v != "" {
@@ -73,11 +84,12 @@ func (s *System) lamp(ctx context.Context, op string) (string, lamps, error) {
 	if err := s.readInto(ctx, op, &cs); err != nil {
 		return "", lamps{}, err
 	}
+	cs.blinks = s.has(quirk.IndicatorBlinks)
 	if _, known := cs.lit(); known {
 		return s.uri, cs.lamps, nil
 	}
 	for _, uri := range cs.Links.Chassis[:min(len(cs.Links.Chassis), maxChassis)] {
-		var c lamps
+		c := lamps{blinks: cs.blinks}
 		if _, err := s.e.get(ctx, op, string(uri), &c); err != nil {
 			if !passable(ctx, err) {
 				return "", c, err
@@ -127,7 +139,7 @@ func (s *System) awaitLamp(ctx context.Context, op, uri string, want bool) error
 				return s.e.classify(ctx, op, err)
 			}
 		}
-		var l lamps
+		l := lamps{blinks: s.has(quirk.IndicatorBlinks)}
 		if _, err := s.e.get(ctx, op, uri, &l); err != nil {
 			return err
 		}

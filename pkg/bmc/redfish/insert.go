@@ -20,6 +20,9 @@ const (
 	// mediaTries of an insertion that 5xx answers, with what Ironic waits.
 	mediaTries    = 3
 	mediaTryPause = 3 * time.Second
+	// mediaPatience is how long a BMC may take to answer an insertion: sushy-tools
+	// fetches all of the image first.
+	mediaPatience = 10 * time.Minute
 )
 
 // mediaBody is the parameters of InsertMedia (DSP0268 VirtualMedia v1.2), and
@@ -68,7 +71,7 @@ func (s *System) insert(ctx context.Context, op string, r bmc.MediaRequest) (vir
 		}
 	} else {
 		for _, v := range drives {
-			if v.Image != "" && v.holds() && v.shows(r.URL) {
+			if v.names(r.URL) {
 				return v, nil
 			}
 		}
@@ -105,7 +108,7 @@ func (s *System) insertInto(ctx context.Context, op string, v virtualMedia, r bm
 		}
 		if !s.has(quirk.MediaStale) {
 			// A write that failed inside the BMC may have been carried out.
-			if now, readErr := s.readSlot(ctx, op, v.uri); readErr == nil && now.Image != "" && now.shows(r.URL) {
+			if now, readErr := s.readSlot(ctx, op, v.uri); readErr == nil && now.Image != "" && s.holdsImage(now, r.URL) {
 				return now, nil
 			}
 			return v, err
@@ -117,8 +120,8 @@ func (s *System) insertInto(ctx context.Context, op string, v virtualMedia, r bm
 			return v, s.e.classify(ctx, op, err)
 		}
 	}
-	now, err := s.awaitSlot(ctx, op, v.uri, func(now virtualMedia) bool { return now.shows(r.URL) })
-	if err == nil && !now.shows(r.URL) {
+	now, err := s.awaitSlot(ctx, op, v.uri, func(now virtualMedia) bool { return s.holdsImage(now, r.URL) })
+	if err == nil && !s.holdsImage(now, r.URL) {
 		detail := "the BMC took the order, but the drive stays empty: it may not reach the image's server"
 		if now.holds() {
 			detail = "the BMC took the order, but shows another image in the drive"
@@ -137,7 +140,7 @@ func (s *System) orderInsert(ctx context.Context, op string, v virtualMedia, r b
 		if v.Actions.Insert.Target == "" {
 			a, last = s.patch(ctx, op, v.uri, body)
 		} else {
-			a, last = s.e.do(ctx, call{op: op, method: http.MethodPost, uri: string(v.Actions.Insert.Target), body: body})
+			a, last = s.e.do(ctx, call{op: op, method: http.MethodPost, uri: string(v.Actions.Insert.Target), body: body, timeout: mediaPatience})
 		}
 		if last == nil {
 			return s.awaitTask(ctx, op, s.taskOf(a))

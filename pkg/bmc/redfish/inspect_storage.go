@@ -66,7 +66,7 @@ type volumeResource struct {
 	Block       amount           `json:"BlockSizeBytes"`
 	RAIDType    text             `json:"RAIDType"`
 	VolumeType  text             `json:"VolumeType"`
-	Encrypted   truth            `json:"Encrypted"`
+	Encrypted   tristate         `json:"Encrypted"`
 	Identifiers list[identifier] `json:"Identifiers"`
 	Links       struct {
 		Drives list[resourceRef] `json:"Drives"`

@@ -6,7 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/ingot-metal/ingot/api/agent"
@@ -68,7 +68,7 @@ func (w *treeWalk) get(ctx context.Context, what, uri string, out any) (bool, er
 	if err == nil {
 		return true, nil
 	}
-	if fatal(ctx, err) {
+	if !passable(ctx, err) {
 		return false, err
 	}
 	w.skip(what, reasonOf(err))
@@ -84,7 +84,7 @@ func (w *treeWalk) getExpanded(ctx context.Context, what, uri string, out any) (
 		if err == nil {
 			return true, nil
 		}
-		if fatal(ctx, err) {
+		if !passable(ctx, err) {
 			return false, err
 		}
 		if notFound(err) {
@@ -108,18 +108,6 @@ func notFound(err error) bool {
 	return errors.As(err, &e) && (strings.HasPrefix(e.Detail, "HTTP 404") || strings.HasPrefix(e.Detail, "HTTP 410"))
 }
 
-// fatal reports whether an error speaks of the BMC and not of one resource.
-func fatal(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
-		return true
-	}
-	switch bmc.ClassOf(err) {
-	case bmc.Unreachable, bmc.TLSIdentity, bmc.Auth, bmc.Busy:
-		return true
-	}
-	return false
-}
-
 func reasonOf(err error) string {
 	var e *bmc.Error
 	if errors.As(err, &e) && e.Detail != "" {
@@ -131,37 +119,25 @@ func reasonOf(err error) string {
 // collection reads the members of a collection, which at may name or, expanded,
 // already hold.
 func (w *treeWalk) collection(ctx context.Context, what string, at resourceRef) ([]json.RawMessage, error) {
-	var page struct {
-		Members list[resourceRef] `json:"Members"`
-		Next    text              `json:"Members@odata.nextLink"`
-	}
+	var p page
 	switch {
 	case at.full():
-		if lenient(json.Unmarshal(at.raw, &page)) != nil {
+		if lenient(json.Unmarshal(at.raw, &p)) != nil {
 			return nil, nil
 		}
-		if onlyLinks(page.Members) && at.id != "" { // expanded to its links alone
+		if onlyLinks(refsOf(p.Members)) && at.id != "" { // expanded to its links alone
 			return w.collection(ctx, what, resourceRef{id: at.id})
 		}
 	default:
-		if ok, err := w.getExpanded(ctx, what, at.id, &page); !ok {
+		if ok, err := w.getExpanded(ctx, what, at.id, &p); !ok {
 			return nil, err
 		}
 	}
-	all := page.Members
-	for n := 1; page.Next != "" && n < maxPages && len(all) < maxMembers; n++ {
-		next := string(page.Next)
-		page.Members, page.Next = nil, ""
-		ok, err := w.get(ctx, what, next, &page)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			break
-		}
-		all = append(all, page.Members...)
+	all, _, err := p.all(maxMembers, func(uri string, out *page) (bool, error) { return w.get(ctx, what, uri, out) })
+	if err != nil {
+		return nil, err
 	}
-	return w.each(ctx, what, all)
+	return w.each(ctx, what, refsOf(all))
 }
 
 // each reads what is only linked to.
@@ -194,12 +170,7 @@ func (w *treeWalk) each(ctx context.Context, what string, refs []resourceRef) ([
 }
 
 func onlyLinks(refs []resourceRef) bool {
-	for _, r := range refs {
-		if r.full() {
-			return false
-		}
-	}
-	return len(refs) > 0
+	return len(refs) > 0 && !slices.ContainsFunc(refs, resourceRef.full)
 }
 
 // decodeAll decodes resources leniently; what is no object is left out.
@@ -247,15 +218,10 @@ func (r *resourceRef) UnmarshalJSON(b []byte) error {
 type amount float64
 
 func (n *amount) UnmarshalJSON(b []byte) error {
-	*n = 0
-	s := string(bytes.TrimSpace(b))
-	if unquoted, err := strconv.Unquote(s); err == nil {
-		s = strings.TrimSpace(unquoted)
-	}
-	if v, err := strconv.ParseFloat(s, 64); err == nil && v == v { // not NaN
-		*n = amount(v)
-	}
-	return nil
+	var q quantity
+	err := q.UnmarshalJSON(b)
+	*n = amount(q.value)
+	return err
 }
 
 // count is the number as a count: negative or absurd ones are none.
@@ -272,14 +238,6 @@ func (n amount) bytes() int64 {
 		return 0
 	}
 	return int64(n)
-}
-
-// truth is a boolean, or a string that names one.
-type truth bool
-
-func (f *truth) UnmarshalJSON(b []byte) error {
-	*f = truth(strings.EqualFold(strings.Trim(string(b), "\" "), "true"))
-	return nil
 }
 
 // resourceStatus is DSP0268 Resource.Status.

@@ -190,26 +190,28 @@ func (v virtualMedia) holds() bool {
 	return v.Image != ""
 }
 
-// shows reports whether the drive holds this image, as far as the BMC tells. It
-// may leave the name out, or what stands before the path.
-func (v virtualMedia) shows(image string) bool {
+// holdsImage reports whether the drive holds this image, as far as the BMC tells. It
+// may leave the name out, or what stands before the path; or it has another name
+// for it (quirk.MediaFileName).
+func (s *System) holdsImage(v virtualMedia, image string) bool {
+	if v.names(image) {
+		return true
+	}
+	got := string(v.Image)
+	bare := !strings.ContainsAny(got, "/:")
+	return v.holds() && (got == "" || bare && s.has(quirk.MediaFileName) || plainImage(got) == path.Base(plainImage(image)))
+}
+
+// names reports whether the drive holds this image and no other. The name of a
+// file alone does not tell: that of two machines' images may be the same.
+func (v virtualMedia) names(image string) bool {
 	got := string(v.Image)
 	if got == image && v.Inserted.value {
 		return true // even if ConnectedVia was left behind
 	}
-	if !v.holds() {
-		return false
-	}
-	if got == "" || got == image {
-		return true
-	}
 	want := plainImage(image)
-	got = plainImage(got)
-	if got == want {
-		return true
-	}
 	_, noScheme, _ := strings.Cut(want, "://")
-	return got == noScheme || got == path.Base(want)
+	return v.holds() && got != "" && (got == image || plainImage(got) == want || plainImage(got) == noScheme)
 }
 
 // plainImage takes credentials and query out of an image's URL.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -580,6 +581,71 @@ func TestQuirkEjectEmptyObject(t *testing.T) {
 	}
 }
 
+// TestQuirkMediaFileName: quirk.MediaFileName. openstack/sushy-tools,
+// resources/vmedia.py, _write_from_response: the name that the image's server gives
+// in Content-Disposition is shown as Image, and nothing of the URL.
+func TestQuirkMediaFileName(t *testing.T) {
+	one := mediaPath + "/1"
+	for _, on := range []bool{false, true} {
+		b := newMediaBMC(t, drive{id: "1", types: cdTypes})
+		b.routes["POST "+insertURI(one)] = func(w http.ResponseWriter, _ map[string]any) {
+			b.hold(one, "other.iso")
+			noContent(w)
+		}
+		var set []quirk.Name
+		if on {
+			set = append(set, quirk.MediaFileName)
+		}
+		slot, err := b.with(set...).InsertMedia(context.Background(), bmc.MediaRequest{URL: imageURL})
+		if !on {
+			wantError(t, err, bmc.Protocol, "", "shows another image")
+		} else if err != nil || slot.Image != "other.iso" {
+			t.Errorf("%+v, %v", slot, err)
+		}
+	}
+}
+
+// A file's name is not enough to leave an image in its drive: another machine's
+// may have the same.
+func TestInsertMediaOverTheSameName(t *testing.T) {
+	one := mediaPath + "/1"
+	b := newMediaBMC(t, drive{id: "1", types: cdTypes})
+	b.hold(one, "ingot.iso")
+	b.routes["POST "+insertURI(one)] = func(w http.ResponseWriter, _ map[string]any) {
+		b.hold(one, "ingot.iso")
+		noContent(w)
+	}
+	if _, err := b.with().InsertMedia(context.Background(), bmc.MediaRequest{URL: imageURL}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.written()); n != 2 {
+		t.Errorf("writes %q, want an ejection and an insertion", b.written())
+	}
+}
+
+// sushy-tools answers an insertion when it has fetched all of the image.
+func TestInsertMediaTakesItsTime(t *testing.T) {
+	b := newMediaBMC(t, drive{id: "1", types: cdTypes})
+	s := b.with()
+	patience := map[string]time.Duration{}
+	next := s.e.client.Transport
+	s.e.client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		deadline, _ := r.Context().Deadline()
+		patience[r.Method] = time.Until(deadline)
+		return next.RoundTrip(r)
+	})
+	if _, err := s.InsertMedia(context.Background(), bmc.MediaRequest{URL: imageURL}); err != nil {
+		t.Error(err)
+	}
+	if patience["POST"] < 5*time.Minute || patience["GET"] > 2*time.Minute {
+		t.Errorf("patience %v", patience)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // TestQuirkMediaStale: quirk.MediaStale. openstack/ironic boot.py (02f016b): "On
 // some Dell hw a just-issued eject may still be in progress", three tries three
 // seconds apart (story 2008504); release note fix-redfish-vmedia-stale-insert-skip:
@@ -679,13 +745,12 @@ func FuzzDecodeSlot(f *testing.F) {
 		var p page
 		_ = lenient(json.Unmarshal(body, &p))
 		for _, raw := range append(p.Members, body) {
-			_ = bare(raw)
-			if v, ok := decodeSlot(member{uri: memberLink(raw) + "/1", body: raw}); ok {
+			if v, ok := decodeSlot(member{uri: refOf(raw).id + "/1", body: raw}); ok {
 				s := v.slot()
 				if strings.Contains(s.Image, "?") {
 					t.Errorf("query kept: %q", s.Image)
 				}
-				_ = v.shows(imageURL)
+				_ = v.names(imageURL)
 				_ = v.cd()
 			}
 		}

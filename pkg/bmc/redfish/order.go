@@ -28,46 +28,6 @@ type bootOption struct {
 	Path        text `json:"UefiDevicePath"`
 }
 
-// bootMembers reads the members of a collection: in one request where the BMC
-// offers to expand (DSP0266 §7.3) and keeps to it, else one by one. empty tells a
-// member that is but a link, and where it leads.
-func bootMembers[T any](ctx context.Context, s *System, op, uri string, empty func(T) (string, bool)) ([]T, error) {
-	root, err := s.e.serviceRoot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all struct {
-		Members list[T] `json:"Members"`
-	}
-	query := ""
-	if root.Features.Expand.NoLinks {
-		query = "?$expand=.($levels=1)"
-	}
-	_, err = s.e.get(ctx, op, uri+query, &all)
-	if err != nil && query != "" && bmc.ClassOf(err) != bmc.Unreachable {
-		_, err = s.e.get(ctx, op, uri, &all) // offered, but not kept
-	}
-	if err != nil {
-		return nil, err
-	}
-	members := all.Members[:min(len(all.Members), maxBootOptions)]
-	out := make([]T, 0, len(members))
-	for _, m := range members {
-		if at, is := empty(m); is {
-			if at == "" {
-				continue
-			}
-			if _, err := s.e.get(ctx, op, at, &m); unsupported(err) {
-				continue // gone since
-			} else if err != nil {
-				return out, err
-			}
-		}
-		out = append(out, m)
-	}
-	return out, nil
-}
-
 // BootOrder implements bmc.BootOrder: the entries in the order in force.
 func (s *System) BootOrder(ctx context.Context) ([]bmc.BootOption, error) {
 	const op = "read boot order"
@@ -103,7 +63,7 @@ func (s *System) bootOptions(ctx context.Context, op string, cs *computerSystem)
 	if cs.Boot.Options == "" {
 		return nil, nil
 	}
-	known, err := bootMembers(ctx, s, op, string(cs.Boot.Options), func(b bootOption) (string, bool) {
+	known, err := readMembers(ctx, s.e, op, string(cs.Boot.Options), maxBootOptions, func(b bootOption) (string, bool) {
 		return string(b.ID), b.Reference == ""
 	})
 	if unsupported(err) {

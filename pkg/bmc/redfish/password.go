@@ -116,12 +116,12 @@ func (e *Endpoint) tryPassword(ctx context.Context, op, uri string, creds bmc.Cr
 // changed first.
 func expired(err error) bool {
 	var be *bmc.Error
-	return errors.As(err, &be) && be.Class == bmc.Auth && strings.HasPrefix(be.Detail, "HTTP 403")
+	return errors.As(err, &be) && be.Code == bmc.CodePasswordChange
 }
 
 func expiredError(op string) error {
 	return &bmc.Error{
-		Class: bmc.Auth, Code: bmc.CodeAuth, Op: op,
+		Class: bmc.Auth, Code: bmc.CodePasswordChange, Op: op,
 		Detail: "the BMC wants the password of the account in use changed before anything else: change that one first",
 	}
 }
@@ -142,7 +142,7 @@ func (e *Endpoint) expiredAccount(ctx context.Context, op string) (string, error
 	}
 	if err == nil || expired(err) {
 		err = &bmc.Error{
-			Class: bmc.Auth, Code: bmc.CodeAuth, Op: op,
+			Class: bmc.Auth, Code: bmc.CodePasswordChange, Op: op,
 			Detail: "the BMC wants this password changed before anything else, but does not say where: change it on the BMC's own page",
 		}
 	}

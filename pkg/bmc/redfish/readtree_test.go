@@ -33,12 +33,12 @@ func TestRecordedTreesOfMediaAndHealth(t *testing.T) {
 		requests  map[string]int // at most; those not named: 5
 	}{
 		{
-			set: "dell-r750-idrac9", slots: []string{"RemovableDisk", "CD"}, drive: "CD", status: "OK",
+			set: "dell-r750-idrac9", quirks: quirk.Set{quirk.IndicatorBlinks: true}, slots: []string{"RemovableDisk", "CD"}, drive: "CD", status: "OK",
 			// 33 sensors; two of type Frequency and four of Percent are "other".
 			kinds:   map[string]int{"temperature": 6, "fan": 6, "voltage": 8, "current": 2, "power": 5, "other": 6},
 			entries: 5, lastEntry: "1024",
 			accounts: []string{"root Administrator", "forge_admin Administrator", "fwupd None off"},
-			subs:     1, eventsOff: true, lit: true,
+			subs:     1, eventsOff: true,
 			requests: map[string]int{"log": 6},
 		},
 		{

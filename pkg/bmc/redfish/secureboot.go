@@ -134,7 +134,7 @@ func (s *System) databases(ctx context.Context, op string, sb *secureBoot) ([]se
 	if sb.Databases == "" {
 		return nil, nil
 	}
-	all, err := bootMembers(ctx, s, op, string(sb.Databases), func(d secureDatabase) (string, bool) {
+	all, err := readMembers(ctx, s.e, op, string(sb.Databases), maxMembers, func(d secureDatabase) (string, bool) {
 		// The factory's are of no use here, and not worth a request.
 		return string(d.ID), d.Certificates == "" && d.Name == "" && !strings.HasSuffix(d.name(), "Default")
 	})
@@ -354,7 +354,7 @@ type enrolled struct {
 func (s *System) hasCertificate(ctx context.Context, op, uri, sum string) (enrolled, error) {
 	e := enrolled{blind: true}
 	read := 0
-	all, err := bootMembers(ctx, s, op, uri, func(c certificate) (string, bool) {
+	all, err := readMembers(ctx, s.e, op, uri, maxMembers, func(c certificate) (string, bool) {
 		e.count++
 		if c.String != "" || c.Type != "" || read == maxCertificates {
 			return "", false

@@ -68,7 +68,7 @@ func (s subsystem) controller() bmc.StorageController {
 	for _, v := range s.volumes {
 		b := bmc.Volume{
 			ID: string(v.URI), Name: firstOf(clean(v.Name), nameOf(v.ID, v.URI)), RAIDType: v.raid(),
-			Bytes: v.Bytes.bytes(), Encrypted: bool(v.Encrypted),
+			Bytes: v.Bytes.bytes(), Encrypted: v.Encrypted.value,
 		}
 		for _, d := range v.Links.Drives {
 			b.DriveIDs = append(b.DriveIDs, d.id)

@@ -352,36 +352,14 @@ type ethernet struct {
 	Permanent text `json:"PermanentMACAddress"`
 }
 
-// macs reads the interfaces in one request where the BMC offers to expand a
-// collection (DSP0266 §7.3), else one by one.
+// macs reads the interfaces: one request where the BMC expands collections.
 func (s *System) macs(ctx context.Context, uri string) ([]net.HardwareAddr, error) {
-	const op = "read network interfaces"
-	root, err := s.e.serviceRoot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all struct {
-		Members list[ethernet] `json:"Members"`
-	}
-	query := ""
-	if root.Features.Expand.NoLinks {
-		query = "?$expand=.($levels=1)"
-	}
-	_, err = s.e.get(ctx, op, uri+query, &all)
-	if err != nil && query != "" && bmc.ClassOf(err) != bmc.Unreachable {
-		_, err = s.e.get(ctx, op, uri, &all) // offered, but not kept
-	}
-	if err != nil {
-		return nil, err
-	}
+	all, err := readMembers(ctx, s.e, "read network interfaces", uri, maxInterfaces, func(m ethernet) (string, bool) {
+		return string(m.ID), m.MAC == "" && m.Permanent == ""
+	})
 	var out []net.HardwareAddr
 	seen := map[string]bool{}
-	for _, m := range all.Members[:min(len(all.Members), maxInterfaces)] {
-		if m.MAC == "" && m.Permanent == "" && m.ID != "" {
-			if _, err := s.e.get(ctx, op, string(m.ID), &m); err != nil && !unsupported(err) {
-				return out, err
-			}
-		}
+	for _, m := range all {
 		for _, v := range []text{m.Permanent, m.MAC} {
 			mac, err := net.ParseMAC(strings.TrimSpace(string(v)))
 			if err != nil || len(mac) != 6 || mac.String() == "00:00:00:00:00:00" {
@@ -394,5 +372,5 @@ func (s *System) macs(ctx context.Context, uri string) ([]net.HardwareAddr, erro
 			break
 		}
 	}
-	return out, nil
+	return out, err
 }

@@ -32,6 +32,11 @@ func (s *Server) patchSystem(r *request, doc obj) *answer {
 		s.override(sub(doc, "Boot"), want)
 		delete(r.body, "Boot")
 	}
+	// quirk.IndicatorBlinks: the recorded R750 is "Lit" though nobody looks for it;
+	// unverified that it turns Off into that.
+	if s.o.Quirks.Has(quirk.IndicatorBlinks) && r.body["IndicatorLED"] == "Off" {
+		r.body["IndicatorLED"] = "Lit"
+	}
 	merge(doc, r.body)
 	s.touch(r.key)
 	return done()
@@ -53,6 +58,11 @@ func (s *Server) checkBoot(boot, want obj) *answer {
 	// #11542); ironic names AMI and ASRockRack. Unverified for the other two.
 	case s.o.Quirks.Has(quirk.BootFullBody) && !order && !(enabled && target && mode):
 		return refuse(http.StatusBadRequest, "Base.1.8.PropertyMissing", "The property "+overrideMode+" is a required property and must be included in the request.", "#/Boot/"+overrideMode)
+	}
+	// quirk.OnlyContinuous: sushy-tools, libvirtdriver.py set_boot_device: 500 "Target
+	// libvirt device None does not exist in domain …".
+	if s.o.Quirks.Has(quirk.OnlyContinuous) && want[overrideTarget] == "None" {
+		return refuse(http.StatusInternalServerError, "Base.1.0.GeneralError", "Target libvirt device None does not exist in domain 1")
 	}
 	for _, name := range slices.Sorted(keysOf(want)) {
 		if _, known := boot[name]; !known {
@@ -95,6 +105,10 @@ func (s *Server) override(boot, want obj) {
 		}
 	}
 	merge(boot, want)
+	// quirk.OnlyContinuous: sushy-tools, templates/system.json says nothing else.
+	if s.o.Quirks.Has(quirk.OnlyContinuous) {
+		boot[overrideEnabled] = "Continuous"
+	}
 }
 
 // start chooses where a machine starts from, and ends an override for once.

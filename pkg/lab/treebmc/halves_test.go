@@ -155,6 +155,26 @@ var halves = []struct {
 		},
 	},
 	{name: quirk.MediaSkipSlot, standard: insert(slot1, nil), instead: insert(slot2, nil)},
+	{
+		name:     quirk.MediaFileName,
+		standard: func(c *client) bool { return insert(slot1, nil)(c) && c.get(slot1)["Image"] == iso },
+		instead:  func(c *client) bool { return c.get(slot1)["Image"] == "download.iso" },
+	},
+	{
+		name:     quirk.OnlyContinuous,
+		standard: boot(system, obj{"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "None"}),
+		instead: func(c *client) bool {
+			return boot(system, obj{"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": "Pxe"})(c) &&
+				at(c.get(system), "Boot", "BootSourceOverrideEnabled") == "Continuous"
+		},
+	},
+	{
+		name: quirk.IndicatorBlinks,
+		standard: func(c *client) bool {
+			return ok(c.do("PATCH", system, obj{"IndicatorLED": "Off"})) && c.get(system)["IndicatorLED"] == "Off"
+		},
+		instead: func(c *client) bool { return c.get(system)["IndicatorLED"] == "Lit" },
+	},
 	{name: quirk.MediaPlainURL, standard: insert(slot1, obj{"Image": iso + "?a=b"}), instead: insert(slot1, nil)},
 	{
 		name: quirk.MediaOffToEject,
@@ -378,7 +398,7 @@ var halves = []struct {
 
 // TestHalves runs each switch of the simulator. It says nothing of the driver.
 func TestHalves(t *testing.T) {
-	seen := quirk.Set{quirk.IPMIUEFIDisk: true, quirk.IPMIBootTimer: true} // not Redfish's
+	seen := quirk.Set{quirk.IPMIUEFIDisk: true, quirk.IPMIBootTimer: true, quirk.IPMIPlainBoot: true, quirk.IPMINoCycle: true} // not Redfish's
 	for _, h := range halves {
 		seen[h.name] = true
 		t.Run(string(h.name), func(t *testing.T) {

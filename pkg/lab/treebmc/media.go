@@ -22,6 +22,11 @@ func (s *Server) insert(r *request, k string, slot obj) *answer {
 		return refuse(http.StatusConflict, "Base.1.8.ResourceInUse", "The change to the requested resource failed because the resource is in use or in transition.")
 	}
 	load(slot, r.body, image)
+	// quirk.MediaFileName: sushy-tools, resources/vmedia.py _write_from_response: the
+	// file name of Content-Disposition stands for the image, whatever its URL.
+	if s.o.Quirks.Has(quirk.MediaFileName) {
+		slot["Image"] = "download.iso"
+	}
 	s.touch(k)
 	return done()
 }

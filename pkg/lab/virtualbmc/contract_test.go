@@ -145,35 +145,68 @@ func servers(t *testing.T, f func(t *testing.T, addr *net.UDPAddr)) {
 	t.Run("pyghmi", func(t *testing.T) { t.Parallel(); f(t, reference(t)) })
 }
 
-// What of the conformance kit VirtualBMC cannot pass, and why.
-func limits() map[string]string {
-	return map[string]string{
-		"override None, once": "there is no way to say it: the last device stays (vbmc.py, SET_BOOT_DEVICES_MAP)",
-		"cycle":               "CCh: vbmc has no power_cycle (bmc.py 36)",
-	}
-}
-
 func TestDriverConformance(t *testing.T) {
 	servers(t, func(t *testing.T, addr *net.UDPAddr) {
 		m, err := machine(t, addr, admin)
 		if err != nil {
 			t.Fatal(err)
 		}
-		results := bmctest.Run(testContext(t), m, bmctest.Options{Write: true})
-		limits := limits()
-		for _, r := range results {
-			why, limited := limits[r.Check]
-			switch {
-			case r.Outcome == bmctest.Failed && limited:
-				t.Logf("%s: %s (%s)", r.Check, r.Detail, why)
-			case r.Outcome == bmctest.Failed || r.Outcome == bmctest.Skipped:
-				t.Errorf("%s: %s: %s", r.Capability, r.Check, r.Detail)
+		bmctest.Conform(testContext(t), t, m, 12)
+	})
+}
+
+// What quirk.IPMIPlainBoot, as it is detected, makes of a device that lasts and
+// has no mode.
+func TestDriverBoot(t *testing.T) {
+	servers(t, func(t *testing.T, addr *net.UDPAddr) {
+		m, err := machine(t, addr, admin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := testContext(t)
+		for _, target := range []bmc.BootTarget{bmc.BootPXE, bmc.BootCD, bmc.BootDisk, bmc.BootPXE, bmc.BootNone} {
+			for _, mode := range []bmc.BootMode{bmc.BootModeUEFI, bmc.BootModeLegacy, ""} {
+				if err := m.SetBootOverride(ctx, bmc.BootOverride{Target: target, Persistent: mode == "", Mode: mode}); err != nil {
+					t.Errorf("%s, %s: %v", target, mode, err)
+				}
+				want := bmc.BootOverride{Target: target, Persistent: true}
+				if target == bmc.BootNone {
+					want.Target = bmc.BootDisk
+				}
+				if got, err := m.BootOverride(ctx); err != nil || got != want {
+					t.Errorf("%s: %+v, %v", target, got, err)
+				}
 			}
 		}
-		if len(results) < 12 {
-			t.Errorf("only %d results", len(results))
+		if err := m.SetBootOverride(ctx, bmc.BootOverride{Target: bmc.BootSetup}); bmc.ClassOf(err) != bmc.Protocol {
+			t.Errorf("setup: %v", err)
 		}
 	})
+}
+
+// A cycle, of which quirk.IPMINoCycle makes two orders, is a start: what was set
+// while the machine ran counts from it.
+func TestDriverCycle(t *testing.T) {
+	t.Parallel()
+	ctx := testContext(t)
+	starts := make(chan simbmc.BootOverride, 8)
+	m, err := machine(t, contract(t, body(starts)), admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // of a machine that is off: on
+		if err := m.SetPower(ctx, bmc.ActionCycle); err != nil {
+			t.Fatal(err)
+		}
+		<-starts
+	}
+	_ = m.SetBootOverride(ctx, bmc.BootOverride{Target: bmc.BootPXE}) // cannot be read back yet
+	if err := m.SetPower(ctx, bmc.ActionCycle); err != nil {
+		t.Fatal(err)
+	}
+	if o := <-starts; o.Target != simbmc.BootPXE {
+		t.Errorf("started with %+v", o)
+	}
 }
 
 func TestDriverLogin(t *testing.T) {
