@@ -271,6 +271,30 @@ type BMC struct {
 	SecretVersion string `json:"secretVersion,omitempty"`
 	// +optional
 	Address string `json:"address,omitempty"`
+	// Options is another text whenever the host's annotations say something else
+	// of how its BMC is spoken to (ingot.dev/bmc-quirks, bmc-tls, bmc-pin).
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Options string `json:"options,omitempty"`
+	// SPKI is the BMC's public key that was believed at first use and is pinned
+	// since: "sha256:" and the SHA-256 of its SubjectPublicKeyInfo in hex.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=80
+	SPKI string `json:"spki,omitempty"`
+	// Quirks that the BMC is dealt with by (docs/reference/quirks.md).
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Quirks []string `json:"quirks,omitempty"`
+	// Session that was open on the BMC when this was last written, to be ended
+	// after a crash. It is no secret.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Session string `json:"session,omitempty"`
 	// MACs that the BMC names as its machine's.
 	//
 	// +optional
@@ -285,7 +309,7 @@ type InventoryRef struct {
 	Digest string `json:"digest"`
 	// +optional
 	Taken *metav1.MicroTime `json:"taken,omitempty"`
-	// Boot that it was taken in.
+	// Boot that it was taken in; absent: the BMC told it without a boot.
 	//
 	// +optional
 	Boot string `json:"boot,omitempty"`

@@ -127,7 +127,7 @@ func measure(ctx context.Context, o options, diag io.Writer) (*bench, error) {
 	defer cancel()
 	b := &bench{options: o, load: loadavg()}
 	pool := open.NewPool(5 * time.Minute)
-	t := &timed{BMCs: engine.Pooled{Pool: pool}}
+	t := &timed{BMCs: engine.NewPooled(pool, nil, slog.New(slog.DiscardHandler))}
 	hosts := newHosts(ctx, o, &engine.Engine{BMCs: t, Log: slog.New(slog.DiscardHandler)}, rack.port)
 
 	fmt.Fprintf(diag, "%s polling %d BMCs every %s: first the logins\n", time.Now().Format(time.TimeOnly), o.bmcs, o.every)

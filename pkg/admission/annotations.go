@@ -10,6 +10,9 @@ import (
 
 	metal3api "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
 )
 
 // checkAnnotations reads those that are orders, in the order of their keys.
@@ -36,11 +39,29 @@ func checkAnnotations(h *Host) field.ErrorList {
 		case key == metal3api.HardwareDetailsAnnotation:
 			err = checkHardware(value, h.InspectionDisabled())
 		}
+		if err == nil && strings.HasPrefix(key, "ingot.dev/bmc-") {
+			err = checkBMCOption(h.Spec.BMC.Address, key, value)
+		}
 		if err != nil {
 			errs = append(errs, field.Invalid(path.Key(key), cut(value), err.Error()))
 		}
 	}
 	return errs
+}
+
+// checkBMCOption reads one of the annotations that say how to speak to the BMC,
+// alone, so that the error is shown at its key.
+func checkBMCOption(address, key, value string) error {
+	addr, err := bmc.ParseAddress(address)
+	if err != nil {
+		return nil // said at the address, or there is none yet
+	}
+	_, err = open.HostOptions(addr, map[string]string{key: value})
+	var e *bmc.Error
+	if errors.As(err, &e) {
+		return errors.New(e.Detail)
+	}
+	return err
 }
 
 // cut keeps a message readable: these values may be whole objects.

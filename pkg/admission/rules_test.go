@@ -143,6 +143,15 @@ func TestCreate(t *testing.T) {
 		{name: "operational status", change: `metadata: {annotations: {baremetalhost.metal3.io/status: '{"operationalStatus":"fine"}'}}`, want: []string{"operationalStatus", "fine"}},
 		{name: "error type", change: `metadata: {annotations: {baremetalhost.metal3.io/status: '{"errorType":"bad"}'}}`, want: []string{"errorType", "bad"}},
 
+		{name: "BMC options", change: `{metadata: {annotations: {ingot.dev/bmc-quirks: "vmedia-patch,-etag-required", ingot.dev/bmc-tls: legacy, ingot.dev/bmc-pin: first-use}}, spec: {bmc: {address: "redfish://10.0.0.3"}}}`},
+		{name: "BMC options before an address", change: `{metadata: {annotations: {ingot.dev/bmc-pin: x}}, spec: {bmc: {address: ""}}}`},
+		{
+			name: "BMC options, all wrong", change: `{metadata: {annotations: {ingot.dev/bmc-quirks: "vmedia-pach", ingot.dev/bmc-tls: old, ingot.dev/bmc-pin: "sha256:12"}}, spec: {bmc: {address: "redfish://10.0.0.3"}}}`,
+			want: []string{"metadata.annotations[ingot.dev/bmc-quirks]", "vmedia-patch", "metadata.annotations[ingot.dev/bmc-tls]", "legacy", "metadata.annotations[ingot.dev/bmc-pin]", "first-use"},
+		},
+		{name: "a pin over IPMI", change: `{metadata: {annotations: {ingot.dev/bmc-pin: first-use}}, spec: {bmc: {address: "ipmi://10.0.0.3"}}}`, want: []string{"ingot.dev/bmc-pin", "not spoken to over TLS"}},
+		{name: "other annotations of ours", change: `metadata: {annotations: {ingot.dev/bmc-other: x}}`},
+
 		{name: "all at once", change: `{metadata: {annotations: {reboot.metal3.io: now}}, spec: {online: false, disablePowerOff: true, bootMACAddress: x}}`, want: []string{"spec.online", "spec.bootMACAddress", "reboot.metal3.io"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -16,4 +16,5 @@ const (
 	CodeSlow           = "bmc-slow"
 	CodeManySystems    = "bmc-many-systems"
 	CodeIPMICipher     = "bmc-ipmi-cipher"
+	CodeOptions        = "bmc-options"
 )

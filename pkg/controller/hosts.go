@@ -22,6 +22,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/record"
@@ -222,9 +223,15 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 	if w.SecretVersion == "" {
 		return w, bmc.Credentials{}, nil
 	}
-	if _, err := bmc.ParseAddress(w.Address); err != nil {
+	addr, err := bmc.ParseAddress(w.Address)
+	if err != nil {
 		w.SecretVersion = ""
 		w.SecretProblem = engine.NewProblem("bmc-address-syntax", nil, err.Error())
+		return w, bmc.Credentials{}, nil
+	}
+	if _, err := open.HostOptions(addr, b.Annotations); err != nil {
+		w.SecretVersion = ""
+		w.SecretProblem = engine.BMCProblem(ctx, b, err)
 		return w, bmc.Credentials{}, nil
 	}
 	return w, record.Credentials(secret), nil
@@ -290,6 +297,9 @@ func merge(into *record.Extra, x record.Extra) {
 	}
 	if x.Inventory != nil {
 		into.Inventory = x.Inventory
+	}
+	if x.Session != "" {
+		into.Session = x.Session
 	}
 	if x.KeyHash != "" {
 		into.KeyHash, into.AgentIP = x.KeyHash, x.AgentIP

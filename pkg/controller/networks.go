@@ -69,6 +69,20 @@ func (n *Networks) FlavourAt(ours netip.Addr) string {
 	return ""
 }
 
+// Only is our address on the network, if there is one network alone: of several
+// nobody can say which one a machine is on before it asks for an address.
+func (n *Networks) Only() netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.running) != 1 {
+		return netip.Addr{}
+	}
+	for _, r := range n.running {
+		return r.addr.Addr()
+	}
+	return netip.Addr{}
+}
+
 func (n *Networks) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	p := &v1alpha1.ProvisioningNetwork{}
 	err := n.Client.Get(ctx, req.NamespacedName, p)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,18 @@ type nobody struct{}
 
 func (nobody) Lookup(context.Context, net.HardwareAddr) (dhcp.Reservation, bool) {
 	return dhcp.Reservation{}, false
+}
+
+// Only with one network it is known where a machine will ask for its loader.
+func TestOnly(t *testing.T) {
+	n := &Networks{running: map[string]*network{}}
+	one := netip.MustParsePrefix("10.77.0.1/24")
+	for _, want := range []netip.Addr{{}, one.Addr(), {}} {
+		if got := n.Only(); got != want {
+			t.Errorf("with %d networks %v, want %v", len(n.running), got, want)
+		}
+		n.running[strconv.Itoa(len(n.running))] = &network{addr: one}
+	}
 }
 
 // A network's status says whether it is served; it is served again when its

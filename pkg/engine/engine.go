@@ -80,6 +80,9 @@ type Engine struct {
 	// agents' door.
 	HTTPPort, HTTPSPort int
 	CA                  *auth.CA
+	// LoaderURL is where a machine that boots by UEFI HTTP finds its loader, for
+	// BMCs that take it; empty, or nil: DHCP says it.
+	LoaderURL func() string
 	// Post takes what came of an action. It must not block.
 	Post func(types.NamespacedName, Post)
 
@@ -161,6 +164,8 @@ func (e *Engine) action(v host.Verb) doFunc {
 	switch v {
 	case host.VerifyBMC:
 		return e.verify
+	case host.ReadFacts:
+		return e.readFacts
 	case host.SetPower:
 		return e.setPower
 	case host.SetBoot:

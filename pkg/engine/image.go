@@ -122,6 +122,9 @@ func (e *Engine) inventory(ctx context.Context, in Input) (*agent.Inventory, err
 	if ref == nil {
 		return nil, errors.New("no inventory is recorded")
 	}
+	if ref.Boot == "" {
+		return nil, errors.New("the recorded inventory is the BMC's, which knows no device names")
+	}
 	d, err := blob.ParseDigest(strings.TrimPrefix(ref.Digest, "sha256:"))
 	if err != nil {
 		return nil, err

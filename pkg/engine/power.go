@@ -39,12 +39,13 @@ func (e *Engine) verify(ctx context.Context, in Input, a host.Action) Post {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
 	found := &v1alpha1.BMC{Protocol: id.Protocol, SystemID: id.SystemID, SystemUUID: id.SystemUUID}
+	told(c, found, in.BMH)
 	for _, m := range id.MACs[:min(len(id.MACs), maxMACs)] {
 		found.MACs = append(found.MACs, m.String())
 	}
 	return Post{
 		Event: host.Outcome{Seq: a.Seq, Power: power},
-		Extra: record.Extra{BMC: found},
+		Extra: record.Extra{BMC: found, Session: session(c)},
 		Note:  &Note{Reason: "BMCAccessValidated", Message: "Verified access to BMC"},
 	}
 }
@@ -69,8 +70,9 @@ func fromBMC(s bmc.PowerState) host.Power {
 }
 
 // ReadPower polls a host's power for the one who keeps its life cycle. It is no
-// action: nothing is awaited.
+// action: nothing is awaited, and everything else goes ahead of it.
 func (e *Engine) ReadPower(ctx context.Context, in Input) (host.Power, error) {
+	ctx = bmc.WithPriority(ctx, bmc.Background)
 	c, err := e.conn(ctx, in)
 	if err != nil {
 		return host.PowerUnknown, err
@@ -97,13 +99,16 @@ func (e *Engine) setPower(ctx context.Context, in Input, a host.Action) Post {
 	case host.ChangeReset:
 		action = bmc.ActionReset
 	}
+	if action == bmc.ActionOn && in.Host.State == host.Provisioned {
+		e.renewBoot(ctx, in, c)
+	}
 	if err := p.SetPower(ctx, action); err != nil {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
 	if err := waitPower(ctx, p, want); err != nil {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
-	return Post{Event: host.Outcome{Seq: a.Seq, Power: fromBMC(want)}}
+	return Post{Event: host.Outcome{Seq: a.Seq, Power: fromBMC(want)}, Extra: record.Extra{Session: session(c)}}
 }
 
 // waitPower reads the power until it is as wanted. A read that fails on the way
@@ -150,7 +155,14 @@ func (e *Engine) setBoot(ctx context.Context, in Input, a host.Action) Post {
 	if a.FromDisk {
 		o.Target, o.Persistent = bmc.BootDisk, true
 	}
+	if o.Target == bmc.BootUEFIHTTP && e.LoaderURL != nil {
+		o.HTTPURI = e.LoaderURL()
+	}
 	err = b.SetBootOverride(ctx, o)
+	if err != nil && o.HTTPURI != "" && (bmc.ClassOf(err) == bmc.Unsupported || bmc.ClassOf(err) == bmc.BadRequest) {
+		o.HTTPURI = "" // DHCP gives it (option 67)
+		err = b.SetBootOverride(ctx, o)
+	}
 	if err != nil && o.Persistent && (bmc.ClassOf(err) == bmc.Unsupported || bmc.ClassOf(err) == bmc.BadRequest) {
 		// Some BMCs know no Continuous: once is enough for this start, and the
 		// boot script sends later ones to the disk.
@@ -160,7 +172,7 @@ func (e *Engine) setBoot(ctx context.Context, in Input, a host.Action) Post {
 	if err != nil {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
-	return Post{Event: host.Outcome{Seq: a.Seq}}
+	return Post{Event: host.Outcome{Seq: a.Seq}, Extra: record.Extra{Session: session(c)}}
 }
 
 func (e *Engine) netTarget(in Input) bmc.BootTarget {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/explain"
 	"github.com/ingot-metal/ingot/pkg/host"
@@ -32,11 +34,15 @@ var classCode = map[bmc.Class]string{
 	bmc.Protocol:     "bmc-protocol",
 }
 
-// bmcProblem sorts what went wrong with a BMC.
 func bmcProblem(ctx context.Context, in Input, err error) *host.Problem {
+	return BMCProblem(ctx, in.BMH, err)
+}
+
+// BMCProblem sorts what went wrong with a host's BMC.
+func BMCProblem(ctx context.Context, b *metal3.BareMetalHost, err error) *host.Problem {
 	facts := map[string]string{
-		"host": in.BMH.Name, "namespace": in.BMH.Namespace,
-		"address": in.BMH.Spec.BMC.Address, "secret": in.BMH.Spec.BMC.CredentialsName,
+		"host": b.Name, "namespace": b.Namespace,
+		"address": b.Spec.BMC.Address, "secret": b.Spec.BMC.CredentialsName,
 	}
 	var e *bmc.Error
 	code := ""

@@ -146,16 +146,21 @@ func (e *Engine) inspected(ctx context.Context, in Input, a host.Action, inv *ag
 		return bad(fmt.Errorf("the agent's inventory: %w", err))
 	}
 	inventory.Clean(inv)
+	return e.keep(ctx, in, a, inv, in.Host.Boot.ID)
+}
+
+// keep stores an inventory that was taken in a boot, or without one.
+func (e *Engine) keep(ctx context.Context, in Input, a host.Action, inv *agent.Inventory, boot string) Post {
 	raw, err := json.Marshal(inv)
 	if err != nil {
-		return bad(err)
+		return failed(a, NewProblem("inspect-failed", map[string]string{"host": in.BMH.Name}, err.Error()))
 	}
 	d, _, err := e.Blobs.Put(ctx, bytes.NewReader(raw))
 	if err != nil {
 		return failed(a, NewProblem("disk-full", nil, err.Error()))
 	}
 	now := metav1.NewMicroTime(time.Now())
-	x := record.Extra{Inventory: &v1alpha1.InventoryRef{Digest: "sha256:" + string(d), Taken: &now, Boot: in.Host.Boot.ID}}
+	x := record.Extra{Inventory: &v1alpha1.InventoryRef{Digest: "sha256:" + string(d), Taken: &now, Boot: boot}}
 	if in.Host.State == host.Inspecting || in.BMH.Status.HardwareDetails == nil {
 		hw := inventory.HardwareDetails(*inv)
 		x.Hardware = &hw

@@ -15,6 +15,17 @@ func bmcDiagnoses() []Diagnosis {
 			Class: Terminal,
 		},
 		{
+			Code:     "bmc-options",
+			Title:    "an annotation on the BMC cannot be read",
+			Cause:    "an annotation that says how to speak to the BMC says something that ingot does not understand",
+			Evidence: "The annotation (ingot.dev/bmc-quirks, ingot.dev/bmc-tls or ingot.dev/bmc-pin), what it says, and what it may say.",
+			Remedy: []string{
+				"correct or remove it: kubectl -n {namespace} annotate bmh {host} --overwrite ANNOTATION=VALUE (a minus after the name removes it) || correct or remove the annotation that is shown",
+				"quirks are names of docs/reference/quirks.md with commas between, a minus before those to forbid; bmc-tls is legacy; bmc-pin is first-use, or sha256: and 64 hex digits; bmc-tls and bmc-pin are for Redfish over HTTPS alone",
+			},
+			Class: Terminal,
+		},
+		{
 			Code:     "bmc-name-unresolved",
 			Title:    "BMC name not in DNS",
 			Cause:    "the name in the BMC address has no address that this server can use",
@@ -54,6 +65,8 @@ func bmcDiagnoses() []Diagnosis {
 			Evidence: "Unknown authority, a name that does not match, an expired certificate, or a BMC whose clock is wrong.",
 			Remedy: []string{
 				"if the fingerprint {fingerprint} is the BMC's own, set disableCertificateVerification: true in spec.bmc of this host || for a self-signed certificate, set disableCertificateVerification: true in spec.bmc of this host",
+				"pin the BMC's own key instead: kubectl -n {namespace} annotate bmh {host} ingot.dev/bmc-pin=first-use, or =sha256: and the public key's SHA-256 that is shown || pin the BMC's own key instead: annotate the host with ingot.dev/bmc-pin=first-use, or =sha256: and the public key's SHA-256 that is shown",
+				"if a key that was pinned has changed on purpose: remove the annotation ingot.dev/bmc-pin, wait until the error changes, and set it again",
 				"give the BMC a certificate for its address from an authority this server trusts",
 			},
 			Class: Terminal,
@@ -65,6 +78,7 @@ func bmcDiagnoses() []Diagnosis {
 			Evidence: "The handshake fails on protocol version, cipher suite or key size.",
 			Remedy: []string{
 				"update the BMC's firmware to one with TLS 1.2",
+				"or admit what it speaks, on a network of its own: kubectl -n {namespace} annotate bmh {host} ingot.dev/bmc-tls=legacy || or admit what it speaks, on a network of its own: annotate the host with ingot.dev/bmc-tls=legacy",
 				"where no such firmware exists, use ipmi:// on a network of its own",
 			},
 			Class: Terminal,

@@ -14,6 +14,17 @@ func inspectDiagnoses() []Diagnosis {
 			Class: Retry,
 		},
 		{
+			Code:     "inspect-fast-unsupported",
+			Title:    "BMC tells too little for a fast inspection",
+			Cause:    "spec.inspectionMode is fast, and the BMC does not tell the machine's hardware",
+			Evidence: "What the BMC does not tell (CPU, memory or network interfaces), or that its protocol tells nothing of it, as IPMI.",
+			Remedy: []string{
+				"have the agent look instead: remove inspectionMode from spec (kubectl -n {namespace} edit bmh {host}) || have the agent look instead: remove spec.inspectionMode",
+				"many BMCs know only what the firmware told them at the last start: one whose machine was never on may tell more after it was",
+			},
+			Class: Terminal,
+		},
+		{
 			Code:     "inspect-hang-device",
 			Title:    "a device does not answer",
 			Cause:    "a disk or controller hangs; it was skipped",

@@ -59,7 +59,7 @@ func TestCatalogueIsComplete(t *testing.T) {
 func TestCatalogueCovers(t *testing.T) {
 	for _, code := range strings.Fields(`
 		bmc-address-syntax bmc-name-unresolved bmc-unreachable bmc-refused bmc-tls-untrusted bmc-tls-legacy
-		bmc-auth bmc-sessions-full bmc-slow bmc-many-systems bmc-same-system-twice bmc-secret-missing
+		bmc-auth bmc-options inspect-fast-unsupported bmc-sessions-full bmc-slow bmc-many-systems bmc-same-system-twice bmc-secret-missing
 		bmc-ipmi-cipher bmc-power-disagrees bmc-reset-stuck
 		boot-no-dhcp boot-other-mac boot-other-dhcp boot-tftp-stalled boot-wrong-arch boot-local-disk
 		boot-secureboot boot-mode-mismatch boot-kernel-no-callhome boot-ram boot-clock boot-unknown-machine

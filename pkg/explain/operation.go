@@ -44,6 +44,8 @@ func phaseText(kind, phase string) string {
 	switch phase {
 	case "verify":
 		return "logging in to the BMC"
+	case "facts":
+		return "reading the hardware from the BMC"
 	case "image":
 		return "fetching and verifying the image"
 	case "off", "stop":

@@ -26,7 +26,7 @@ func (s *stepper) decide() bool {
 	if h.State == Registering && !w.Managed() {
 		return s.to(Unmanaged)
 	}
-	if h.State == Registering || h.Good == "" || h.Good != w.SecretVersion || h.GoodAt != w.Address {
+	if h.State == Registering || h.Good == "" || h.Good != w.SecretVersion || h.GoodAt != w.Address || h.GoodWith != w.BMCOptions {
 		if w.SecretProblem != nil {
 			s.problem(OpVerify, *w.SecretProblem)
 			return false

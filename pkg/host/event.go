@@ -75,6 +75,7 @@ type Verb string
 // The verbs.
 const (
 	VerifyBMC    Verb = "VerifyBMC"    // log in, identify, read the power state
+	ReadFacts    Verb = "ReadFacts"    // read the machine's hardware from the BMC
 	SetPower     Verb = "SetPower"     // and read back until it is so
 	SetBoot      Verb = "SetBoot"      // override the boot device
 	OrderBoot    Verb = "OrderBoot"    // make a boot id; the outcome carries it

@@ -39,6 +39,20 @@ func TestExplore(t *testing.T) {
 			func(w *Wants) { w.Address, w.SecretName = "", "" },
 			func(w *Wants) { w.Address, w.SecretName = "redfish://y", "s" },
 		},
+		"bmc options": {
+			func(w *Wants) { w.Paused = !w.Paused },
+			func(w *Wants) { w.BMCOptions = "o1" },
+			func(w *Wants) { w.BMCOptions = "" },
+			func(w *Wants) {
+				w.SecretVersion, w.SecretProblem = "", &Problem{Code: "bmc-options", Class: Wait}
+			},
+			func(w *Wants) { w.SecretVersion, w.SecretProblem = "v1", nil },
+		},
+		"fast inspection": {
+			func(w *Wants) { w.FastInspect = !w.FastInspect },
+			func(w *Wants) { w.InspectAgain = true },
+			func(w *Wants) { w.Image = img("a") },
+		},
 		"power": {
 			func(w *Wants) { w.InspectAgain = true },
 			func(w *Wants) { w.Reboot.Once = true },
@@ -171,10 +185,10 @@ func fold(h Host) string {
 	}
 	w := h.Wants
 	w.Generation = 0
-	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
+	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, h.GoodWith, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
 		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
-		w.InspectionDisabled, w.CleaningDisabled, w.Deleting)
+		w.InspectionDisabled, w.FastInspect, w.BMCOptions, w.CleaningDisabled, w.Deleting)
 }
 
 func url(i *Image) string {
@@ -195,6 +209,7 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			awaited++
 		}
 		write, clean := a.Verb == RunStep && a.Step == PhaseWrite, a.Verb == RunStep && a.Step == PhaseClean
+		agentless := h.Op != nil && h.Op.Kind == OpInspect && h.Wants.FastInspect
 		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower
 		switch {
 		case touches && (h.Wants.Paused || h.Detached):
@@ -205,6 +220,12 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			fail("a write that leaves the host clean")
 		case clean && (h.Wants.CleaningDisabled || h.State != Preparing && h.State != Deprovisioning):
 			fail("an erase that what is declared does not ask for")
+		case (write || a.Verb == ChooseDisk || clean) && (h.Boot == nil || h.InventoryBoot != h.Boot.ID):
+			fail("%s by an inventory of another boot, or the BMC's", a.Step)
+		case touches && agentless:
+			fail("%s in an inspection without a boot", a.Verb)
+		case a.Verb == ReadFacts && !h.Wants.FastInspect:
+			fail("the BMC is asked what an agent is to tell")
 		case a.Verb == RunStep && !h.Agent():
 			fail("a step without an agent")
 		case h.State == ExternallyProvisioned && (a.Verb == SetBoot || a.Verb == OrderBoot || a.Verb == RunStep):

@@ -62,6 +62,7 @@ type Wants struct {
 	SecretVersion         string // of usable credentials; empty: see SecretProblem
 	SecretProblem         *Problem
 	DataVersion           string // of the Secrets that the config drive is made of
+	BMCOptions            string // another text when the BMC is to be spoken to otherwise
 	Online                bool
 	DisablePowerOff       bool
 	Image                 *Image
@@ -71,6 +72,7 @@ type Wants struct {
 	Reboot                Reboot
 	InspectAgain          bool // inspect.metal3.io annotation
 	InspectionDisabled    bool
+	FastInspect           bool // spec.inspectionMode: fast
 	CleaningDisabled      bool
 	Legacy                bool // spec.bootMode: legacy
 	Deleting              bool
@@ -81,10 +83,13 @@ func (w Wants) Managed() bool { return w.Address != "" || w.SecretName != "" }
 
 // secrets is another text whenever a Secret that a problem may depend on changed.
 func (w Wants) secrets() string {
-	if w.DataVersion == "" {
-		return w.SecretVersion
+	s := w.SecretVersion
+	for _, more := range []string{w.DataVersion, w.BMCOptions} {
+		if more != "" {
+			s += " " + more
+		}
 	}
-	return w.SecretVersion + " " + w.DataVersion
+	return s
 }
 
 // Boot is one start of the machine into the agent that we ordered.
@@ -129,9 +134,10 @@ type Host struct {
 	Power      Power
 	Good       string // version of the credentials that last worked
 	GoodAt     string // address they worked at
+	GoodWith   string // Wants.BMCOptions they worked with
 
 	Boot          *Boot
-	InventoryBoot string // boot whose inventory is known
+	InventoryBoot string // boot whose inventory is known; empty: the BMC told it, if any
 	Provisioned   *Image // what is on the disk
 	LastTried     *Image
 	FailCount     int
@@ -164,6 +170,7 @@ type Phase string
 // The phases.
 const (
 	PhaseVerify   Phase = "verify"       // log in to the BMC, read who the machine is
+	PhaseFacts    Phase = "facts"        // read the hardware from the BMC, without a boot
 	PhaseImage    Phase = "image"        // fetch, verify and cut the image on the server
 	PhaseOff      Phase = "off"          // hard power off before a boot
 	PhaseNetBoot  Phase = "boot-network" // next start from the network
@@ -186,7 +193,7 @@ const (
 // are passed over by Host.skips.
 var phases = map[OpKind][]Phase{
 	OpVerify:      {PhaseVerify},
-	OpInspect:     {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
+	OpInspect:     {PhaseFacts, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
 	OpPrepare:     {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
 	OpProvision:   {PhaseImage, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseDisk, PhaseWrite, PhaseStop, PhaseDiskBoot, PhaseRun},
 	OpDeprovision: {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
@@ -201,7 +208,12 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 	if erases && !h.cleans(kind) && p != PhaseStop {
 		return true
 	}
+	if kind == OpInspect && h.Wants.FastInspect {
+		return p != PhaseFacts
+	}
 	switch p {
+	case PhaseFacts:
+		return true
 	case PhaseOff, PhaseNetBoot, PhaseOrder, PhaseHello:
 		return h.Agent()
 	case PhaseStart:

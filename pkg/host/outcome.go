@@ -20,7 +20,9 @@ func (s *stepper) outcome(e Outcome) {
 	}
 	switch p := h.Op.Phase; p {
 	case PhaseVerify:
-		h.Good, h.GoodAt = h.Wants.SecretVersion, h.Wants.Address
+		h.Good, h.GoodAt, h.GoodWith = h.Wants.SecretVersion, h.Wants.Address, h.Wants.BMCOptions
+	case PhaseFacts:
+		h.InventoryBoot = "" // the agent's, of which nothing is known by this
 	case PhaseOff, PhaseStop, PhaseForceOff, PhaseSoftOff:
 		if h.Power == PowerOff {
 			s.endAgent()

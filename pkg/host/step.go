@@ -13,7 +13,7 @@ type Machine struct {
 	HelloTimeout   time.Duration // from ordering a boot to the agent's call
 	BMCTimeout     time.Duration // for one action on a BMC
 	SoftOffTimeout time.Duration // before a soft power off becomes a hard one
-	StepTimeout    time.Duration // for an agent's inspection or cleaning
+	StepTimeout    time.Duration // for an inspection, or an agent's cleaning
 	ImageTimeout   time.Duration // for preparing an image, and for writing it
 	MaxTries       int           // provisionings of one image; 0: no limit
 }
@@ -38,7 +38,7 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 	s.h.Op, s.h.Boot = clone(h.Op), clone(h.Boot)
 	switch e := e.(type) {
 	case Observe:
-		s.h.Wants = e.Wants
+		s.observe(e.Wants)
 	case Outcome:
 		s.outcome(e)
 	case PowerRead:
@@ -71,6 +71,17 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 	for s.settle() {
 	}
 	return s.h, s.actions
+}
+
+// observe takes in what is declared. What the way to the BMC is being verified by
+// must not change on the way.
+func (s *stepper) observe(w Wants) {
+	was, op := s.h.Wants, s.h.Op
+	s.h.Wants = w
+	if op != nil && op.Kind == OpVerify && op.Entered &&
+		(was.SecretVersion != w.SecretVersion || was.Address != w.Address || was.BMCOptions != w.BMCOptions) {
+		s.drop()
+	}
 }
 
 // Resume marks what was being done as not begun by this process. The next Step
@@ -236,6 +247,9 @@ func (s *stepper) obsolete() bool {
 		return s.to(Deprovisioning)
 	case h.State == Registering && !h.Wants.Managed():
 		return s.to(Unmanaged)
+	case h.Op.Kind == OpInspect && (h.Op.Phase == PhaseFacts) != h.Wants.FastInspect:
+		s.drop() // the other way of inspection is asked for
+		return true
 	case h.Op.Kind == OpPowerOn && !s.wantsOn(),
 		h.Op.Kind == OpPowerOff && h.State != PoweringOffBeforeDelete && (s.wantsOn() || h.Wants.DisablePowerOff):
 		s.drop()
@@ -307,6 +321,8 @@ func (s *stepper) enter() {
 	switch op.Phase {
 	case PhaseVerify:
 		a.Verb = VerifyBMC
+	case PhaseFacts:
+		a.Verb, limit = ReadFacts, s.m.StepTimeout
 	case PhaseImage:
 		a.Verb, limit = PrepareImage, s.m.ImageTimeout
 	case PhaseOff, PhaseStop, PhaseForceOff:

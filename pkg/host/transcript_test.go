@@ -212,6 +212,10 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.InspectAgain = on
 	case "inspection":
 		w.InspectionDisabled = !on
+	case "fast":
+		w.FastInspect = on
+	case "options":
+		w.BMCOptions = v
 	case "cleaning":
 		w.CleaningDisabled = !on
 	case "poweroff":

@@ -35,6 +35,9 @@ func (h Host) Waits() string {
 }
 
 func (h Host) remedyPlace() string {
+	if h.Problem.Code == "bmc-options" {
+		return "the annotations ingot.dev/bmc-quirks, bmc-tls and bmc-pin"
+	}
 	if h.Problem.Type == RegistrationError || h.Problem.Type == ProvisionedRegistrationErr {
 		return fmt.Sprintf("the Secret %s or spec.bmc", h.Wants.SecretName)
 	}
@@ -48,6 +51,8 @@ func (op Op) waits() string {
 	switch op.Phase {
 	case PhaseVerify:
 		return "the BMC to answer"
+	case PhaseFacts:
+		return "the BMC to tell the machine's hardware"
 	case PhaseImage:
 		return "the image to be fetched and verified"
 	case PhaseOff, PhaseStop, PhaseForceOff:

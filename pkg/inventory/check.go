@@ -20,12 +20,20 @@ const (
 	maxDisks  = 1024
 	maxNICs   = 1024
 	maxPerRow = 128 // links of a disk, addresses of an interface
+	maxLabel  = 256
 )
 
-// Check refuses an inventory that no machine would send: it is the door for
+// Check refuses an inventory that no agent would send: it is the door for
 // bytes from the network, called before anything else looks at them. The error
 // names the field.
-func Check(inv agent.Inventory) error {
+func Check(inv agent.Inventory) error { return check(inv, deviceName, plainName) }
+
+// CheckBMC is Check for what a BMC told without a boot: no kernel has given names
+// to the devices yet, so they are the BMC's, and nothing may be opened by them.
+func CheckBMC(inv agent.Inventory) error { return check(inv, label, label) }
+
+// check takes the rules of what disks and interfaces may be called.
+func check(inv agent.Inventory, disk, nic func(string) bool) error {
 	if err := checkLists(inv); err != nil {
 		return err
 	}
@@ -54,10 +62,10 @@ func Check(inv agent.Inventory) error {
 	if inv.Memory.Physical < 0 || inv.Memory.Usable < 0 {
 		return fmt.Errorf("inventory.memory is negative")
 	}
-	if err := checkDisks(inv.Disks); err != nil {
+	if err := checkDisks(inv.Disks, disk); err != nil {
 		return err
 	}
-	return checkNICs(inv.NICs)
+	return checkNICs(inv.NICs, nic)
 }
 
 func checkLists(inv agent.Inventory) error {
@@ -72,6 +80,7 @@ func checkLists(inv agent.Inventory) error {
 		{"nics", len(inv.NICs), maxNICs},
 		{"pci", len(inv.PCI), maxList},
 		{"skipped", len(inv.Skipped), maxList},
+		{"accelerators", len(inv.Accelerators), maxList},
 	}
 	for _, l := range lists {
 		if l.got > l.most {
@@ -81,12 +90,12 @@ func checkLists(inv agent.Inventory) error {
 	return nil
 }
 
-func checkDisks(disks []agent.Disk) error {
+func checkDisks(disks []agent.Disk, named func(string) bool) error {
 	seen := make(map[string]bool, len(disks))
 	for i, d := range disks {
 		at := fmt.Sprintf("inventory.disks[%d]", i)
 		switch {
-		case !strings.HasPrefix(d.Name, "/dev/") || !plainName(d.Name[len("/dev/"):]):
+		case !named(d.Name):
 			return fmt.Errorf("%s.name %q is no device", at, d.Name)
 		case seen[d.Name]:
 			return fmt.Errorf("%s.name %q is there twice", at, d.Name)
@@ -100,12 +109,12 @@ func checkDisks(disks []agent.Disk) error {
 	return nil
 }
 
-func checkNICs(nics []agent.NIC) error {
+func checkNICs(nics []agent.NIC, named func(string) bool) error {
 	seen := make(map[string]bool, len(nics))
 	for i, n := range nics {
 		at := fmt.Sprintf("inventory.nics[%d]", i)
 		switch {
-		case !plainName(n.Name):
+		case !named(n.Name):
 			return fmt.Errorf("%s.name %q is no interface", at, n.Name)
 		case seen[n.Name]:
 			return fmt.Errorf("%s.name %q is there twice", at, n.Name)
@@ -125,6 +134,16 @@ func checkNICs(nics []agent.NIC) error {
 		}
 	}
 	return nil
+}
+
+func deviceName(s string) bool {
+	name, ok := strings.CutPrefix(s, "/dev/")
+	return ok && plainName(name)
+}
+
+// label holds for a name that is only shown.
+func label(s string) bool {
+	return s != "" && len(s) <= maxLabel && !strings.HasPrefix(s, "/dev/") && cleanString(s) == s
 }
 
 // plainName holds for names as the kernel makes them: a DiskRef's name is

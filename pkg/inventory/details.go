@@ -36,7 +36,7 @@ func HardwareDetails(inv agent.Inventory) metal3v1alpha1.HardwareDetails {
 			Model:          inv.CPU.Model,
 			ClockMegahertz: metal3v1alpha1.ClockSpeed(inv.CPU.MHz) * metal3v1alpha1.MegaHertz,
 			Flags:          slices.Sorted(slices.Values(inv.CPU.Flags)),
-			Count:          inv.CPU.Threads,
+			Count:          cmp.Or(inv.CPU.Threads, inv.CPU.Cores),
 		},
 		Hostname: inv.Hostname,
 	}

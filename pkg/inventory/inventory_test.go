@@ -184,3 +184,34 @@ func BenchmarkChooseDisk(b *testing.B) {
 		}
 	}
 }
+
+// What a BMC told has names that no kernel gave. Bounds are the same.
+func TestCheckBMC(t *testing.T) {
+	inv := func() agent.Inventory {
+		return agent.Inventory{
+			Disks: []agent.Disk{{Name: "Disk.Bay.0:Enclosure 1", Size: 1}}, NICs: []agent.NIC{{Name: "Port 1", MAC: "52:54:00:12:34:56"}},
+		}
+	}
+	if err := CheckBMC(inv()); err != nil {
+		t.Error(err)
+	}
+	if Check(inv()) == nil {
+		t.Error("an agent may name a bay")
+	}
+	for name, change := range map[string]func(*agent.Inventory){
+		"a device":          func(i *agent.Inventory) { i.Disks[0].Name = "/dev/sda" },
+		"no name":           func(i *agent.Inventory) { i.Disks[0].Name = "" },
+		"a long name":       func(i *agent.Inventory) { i.Disks[0].Name = strings.Repeat("x", maxLabel+1) },
+		"a control":         func(i *agent.Inventory) { i.NICs[0].Name = "a\x1b[2J" },
+		"no MAC":            func(i *agent.Inventory) { i.NICs[0].MAC = "" },
+		"many disks":        func(i *agent.Inventory) { i.Disks = make([]agent.Disk, maxDisks+1) },
+		"many accelerators": func(i *agent.Inventory) { i.Accelerators = make([]agent.Accelerator, maxList+1) },
+		"a negative size":   func(i *agent.Inventory) { i.Disks[0].Size = -1 },
+	} {
+		i := inv()
+		change(&i)
+		if CheckBMC(i) == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}

@@ -188,7 +188,7 @@ func anyHost(r *rand.Rand, n int) host.Host {
 	}
 	h := host.Host{
 		Key: "rack/w1", State: pick(r, states()...), Seq: r.Int64N(1e6), ErrorCount: r.IntN(5),
-		Power: pick(r, host.PowerOn, host.PowerOff), Good: pick(r, "", "42", "43"), GoodAt: "redfish://10.0.0.3",
+		Power: pick(r, host.PowerOn, host.PowerOff), Good: pick(r, "", "42", "43"), GoodAt: "redfish://10.0.0.3", GoodWith: pick(r, "", "o1"),
 		Provisioned: img(), LastTried: img(), FailCount: r.IntN(4), Dirty: r.IntN(2) == 0,
 		InventoryBoot: pick(r, "", "b1"),
 		Wants:         host.Wants{Generation: 7, Address: "redfish://10.0.0.3", SecretName: "s1", SecretVersion: pick(r, "", "42")},

@@ -41,7 +41,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	h.Seq, h.Dirty, h.FailCount = r.Seq, r.Dirty, int(r.FailCount)
 	h.LastTried = fromProvisioned(r.LastTried)
 	if r.BMC != nil {
-		h.Good, h.GoodAt = r.BMC.SecretVersion, r.BMC.Address
+		h.Good, h.GoodAt, h.GoodWith = r.BMC.SecretVersion, r.BMC.Address, r.BMC.Options
 	}
 	if r.Inventory != nil {
 		h.InventoryBoot = r.Inventory.Boot
@@ -110,9 +110,9 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 		if r.BMC == nil {
 			r.BMC = &v1alpha1.BMC{}
 		}
-		r.BMC.SecretVersion, r.BMC.Address = h.Good, h.GoodAt
+		r.BMC.SecretVersion, r.BMC.Address, r.BMC.Options = h.Good, h.GoodAt, h.GoodWith
 	} else if r.BMC != nil {
-		r.BMC.SecretVersion = ""
+		r.BMC.SecretVersion, r.BMC.Options = "", "" // the address stays: a pinned key is for it
 	}
 	switch {
 	case h.Boot == nil:
@@ -150,6 +150,9 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 	r := *s.DeepCopy()
 	r.Seq, r.WaitsFor = 0, ""
+	if b := r.BMC; b != nil {
+		b.Session, b.Quirks = "", nil
+	}
 	if op := r.Operation; op != nil {
 		if op.Phase != string(host.PhaseRun) {
 			op.Phase = ""

@@ -49,7 +49,7 @@ func recorded(h host.Host, wasOn bool) host.Host {
 		h.Problem = &p
 	}
 	if h.Good == "" {
-		h.GoodAt = ""
+		h.GoodAt, h.GoodWith = "", ""
 	}
 	return h
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -40,7 +42,8 @@ type Objects struct {
 // Extra is what the life cycle does not know and the same writes carry.
 type Extra struct {
 	Hardware  *metal3.HardwareDetails
-	BMC       *v1alpha1.BMC // protocol, system, MACs
+	BMC       *v1alpha1.BMC // protocol, system, MACs, quirks, the key that was seen
+	Session   string        // that is open on the BMC
 	Inventory *v1alpha1.InventoryRef
 	KeyHash   string // of the agent that redeemed the boot
 	AgentIP   string
@@ -183,12 +186,19 @@ func mergePatch(old, new metal3.BareMetalHostStatus) ([]byte, error) {
 func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra) error {
 	st := status(h, o.HR.Status)
 	if x.BMC != nil {
-		sv, addr := "", ""
-		if st.BMC != nil {
-			sv, addr = st.BMC.SecretVersion, st.BMC.Address
-		}
+		was := st.BMC
 		st.BMC = x.BMC.DeepCopy()
-		st.BMC.SecretVersion, st.BMC.Address = sv, addr
+		if was != nil {
+			st.BMC.SecretVersion, st.BMC.Address, st.BMC.Options, st.BMC.Session = was.SecretVersion, was.Address, was.Options, was.Session
+		}
+	}
+	if b := st.BMC; b != nil {
+		if x.Session != "" {
+			b.Session = x.Session
+		}
+		if strings.TrimSpace(o.BMH.Annotations[open.AnnotationPin]) != open.PinFirstUse {
+			b.SPKI = "" // a later first use is a new one
+		}
 	}
 	if x.Inventory != nil {
 		st.Inventory = x.Inventory

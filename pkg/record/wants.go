@@ -9,8 +9,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
+
+// InspectionModeFast asks for what the BMC tells without a boot (Metal3 v0.14).
+const InspectionModeFast = "fast"
 
 // rebootPrefix is the plain reboot annotation; with a suffix it holds the host
 // off until it is removed.
@@ -26,6 +30,8 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		DisablePowerOff:       b.Spec.DisablePowerOff,
 		ExternallyProvisioned: b.Spec.ExternallyProvisioned,
 		InspectionDisabled:    b.InspectionDisabled(),
+		FastInspect:           b.Spec.InspectionMode == InspectionModeFast && !b.InspectionDisabled(),
+		BMCOptions:            open.OptionsID(b.Annotations),
 		CleaningDisabled:      b.Spec.AutomatedCleaningMode == metal3.CleaningModeDisabled,
 		Legacy:                b.Spec.BootMode == metal3.Legacy,
 		Deleting:              !b.DeletionTimestamp.IsZero(),

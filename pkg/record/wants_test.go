@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -87,6 +88,20 @@ func TestWants(t *testing.T) {
 		},
 		{name: "another's annotation", change: annotate("reboot.metal3.iox", "", "xreboot.metal3.io", ""), want: func(*host.Wants) {}},
 		{name: "inspect again", change: annotate("inspect.metal3.io", ""), want: func(w *host.Wants) { w.InspectAgain = true }},
+		{
+			name: "inspected without a boot", change: func(b *metal3.BareMetalHost) { b.Spec.InspectionMode = InspectionModeFast },
+			want: func(w *host.Wants) { w.FastInspect = true },
+		},
+		{
+			name: "not inspected at all, though fast", change: func(b *metal3.BareMetalHost) {
+				b.Spec.InspectionMode, b.Annotations["inspect.metal3.io"] = InspectionModeFast, "disabled"
+			},
+			want: func(w *host.Wants) { w.InspectionDisabled = true },
+		},
+		{
+			name: "a BMC with options", change: annotate(open.AnnotationPin, "first-use"),
+			want: func(w *host.Wants) { w.BMCOptions = open.OptionsID(map[string]string{open.AnnotationPin: "first-use"}) },
+		},
 		{name: "inspection disabled", change: annotate("inspect.metal3.io", "disabled"), want: func(w *host.Wants) { w.InspectionDisabled = true }},
 	}
 	for _, tc := range tests {

@@ -125,7 +125,7 @@ func TestSwitchedAtThePanel(t *testing.T) {
 	s := &service{ca: newCA(t), l: listeners{https: l}}
 	pool := open.NewPool(time.Hour)
 	defer pool.Close()
-	e := &engine.Engine{BMCs: engine.Pooled{Pool: pool}, CA: s.ca, Log: slog.New(slog.DiscardHandler)}
+	e := &engine.Engine{BMCs: engine.NewPooled(pool, nil, slog.New(slog.DiscardHandler)), CA: s.ca, Log: slog.New(slog.DiscardHandler)}
 	found := make(chan host.Power, 16)
 	poller := engine.NewPoller(ctx, e, time.Hour, func(_ types.NamespacedName, p host.Power) { found <- p }, func(types.NamespacedName) {})
 	ears := engine.NewEars(ctx, e, s.eventsAt, func(k types.NamespacedName) { poller.Wake(k) })

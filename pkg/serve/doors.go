@@ -142,6 +142,15 @@ func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr
 	return boot.Render()
 }
 
+// loaderURL is the loader of machines that boot by UEFI HTTP, at one of our
+// addresses.
+func loaderURL(at netip.Addr, port int) string {
+	if !at.IsValid() {
+		return ""
+	}
+	return "http://" + netip.AddrPortFrom(at, uint16(port)).String() + "/boot/file/" + dhcp.LoaderUEFIHTTP
+}
+
 // localAddr is our own address on the connection that a request came by.
 func localAddr(ctx context.Context) (netip.Addr, error) {
 	a, ok := ctx.Value(http.LocalAddrContextKey).(net.Addr)

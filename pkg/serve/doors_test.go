@@ -357,3 +357,15 @@ func TestFirstBootReport(t *testing.T) {
 		})
 	}
 }
+
+func TestLoaderURL(t *testing.T) {
+	for at, want := range map[netip.Addr]string{
+		{}:                               "",
+		netip.MustParseAddr("10.77.0.1"): "http://10.77.0.1:6180/boot/file/ipxe.efi",
+		netip.MustParseAddr("fd00::1"):   "http://[fd00::1]:6180/boot/file/ipxe.efi",
+	} {
+		if got := loaderURL(at, 6180); got != want {
+			t.Errorf("loaderURL(%v) = %q, want %q", at, got, want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -150,7 +151,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	hub := &engine.Hub{}
 	pool := open.NewPool(bmcIdle(s.PollEvery))
 	eng := &engine.Engine{
-		BMCs: engine.Pooled{Pool: pool}, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
+		BMCs: engine.NewPooled(pool, recorded(mgr.GetClient()), s.Log), Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
 		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch,
 		HTTPPort: httpPort, HTTPSPort: port(s.l.https), CA: s.ca,
 	}
@@ -177,6 +178,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 
 	watch := &watcher{hosts: hosts, macs: map[netip.Addr]net.HardwareAddr{}}
 	networks := &controller.Networks{Client: mgr.GetClient(), Log: s.Log}
+	eng.LoaderURL = func() string { return loaderURL(networks.Only(), httpPort) }
 	boot := httpboot.New(httpboot.Config{
 		Scripts: &scripts{
 			hosts: hosts, networks: networks, pin: s.ca.Pin(), flavour: s.Flavour, console: s.Console,
@@ -373,4 +375,15 @@ func (s secrets) Secret(ctx context.Context, ns, name string) (*corev1.Secret, e
 		return nil, client.IgnoreNotFound(err)
 	}
 	return out, nil
+}
+
+// recorded reads what is on record of a host's BMC.
+func recorded(c client.Reader) func(context.Context, types.NamespacedName) (*v1alpha1.BMC, error) {
+	return func(ctx context.Context, name types.NamespacedName) (*v1alpha1.BMC, error) {
+		hr := &v1alpha1.HostRecord{}
+		if err := c.Get(ctx, name, hr); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+		return hr.Status.BMC, nil
+	}
 }

@@ -35,28 +35,36 @@ func Open(ctx context.Context, address string, creds bmc.Credentials, o Options)
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, addr, creds, o, nil)
+	end, err := newEndpoint(addr, creds, o)
+	if err != nil {
+		return nil, err
+	}
+	return dial(ctx, addr, creds, o, end)
 }
 
-// dial opens addr. If sibling is another machine behind the same BMC, its
-// session is shared.
-func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, sibling bmc.Conn) (bmc.Conn, error) {
+// newEndpoint prepares the way to a Redfish BMC; nil for another protocol.
+// Nothing is sent yet.
+func newEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) (*redfish.Endpoint, error) {
+	override, err := quirks(o.Quirks)
+	if err != nil || addr.Protocol != bmc.ProtocolRedfish {
+		return nil, err
+	}
+	return redfish.NewEndpoint(addr, creds, redfish.Options{
+		Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), QuirkOverride: override, Log: o.Log,
+		TrustOnFirstUse: o.TrustOnFirstUse, Legacy: o.Legacy,
+	}), nil
+}
+
+// dial opens the machine at addr. Over Redfish it is one of those behind end.
+func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, end *redfish.Endpoint) (bmc.Conn, error) {
+	if end != nil {
+		return typed(end.System(ctx, addr.System))
+	}
 	override, err := quirks(o.Quirks)
 	if err != nil {
 		return nil, err
 	}
-	var conn bmc.Conn
-	if addr.Protocol == bmc.ProtocolIPMI {
-		conn, err = typed(ipmi.Open(ctx, addr, creds, ipmi.Options{QuirkOverride: override, Log: o.Log}))
-	} else if s, ok := sibling.(*redfish.System); ok {
-		conn, err = typed(s.Endpoint().System(ctx, addr.System))
-	} else {
-		conn, err = typed(redfish.Open(ctx, addr, creds, redfish.Options{
-			Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), QuirkOverride: override, Log: o.Log,
-			TrustOnFirstUse: o.TrustOnFirstUse, Legacy: o.Legacy,
-		}))
-	}
-	return conn, err
+	return typed(ipmi.Open(ctx, addr, creds, ipmi.Options{QuirkOverride: override, Log: o.Log}))
 }
 
 // typed keeps a nil driver from becoming a Conn that is not nil.

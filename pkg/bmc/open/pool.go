@@ -3,11 +3,11 @@ package open
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/bmc/redfish"
 )
 
 // Key names a way to a machine.
@@ -26,15 +26,25 @@ type Pool struct {
 
 	mu      sync.Mutex
 	entries map[Key]*entry
-	behind  map[way][]*entry // those of Redfish, by their BMC
+	behind  map[way]*end
 	refused map[Key]*refusal
 	closed  bool
 }
 
-// way is what the machines behind one BMC have in common.
+// way is what the machines behind one Redfish BMC have in common.
 type way struct {
 	base, version string
 	options       Options
+}
+
+// end is the BMC of such machines. It outlives a failed opening, so that what
+// was learnt is not lost: that it does not answer, which key it has, how it spells
+// ETags.
+type end struct {
+	e      *redfish.Endpoint
+	users  int // entries
+	denied bool
+	stop   func() bool
 }
 
 // refusal is an error of class Auth, remembered.
@@ -44,6 +54,8 @@ type refusal struct{ err error }
 type entry struct {
 	addr bmc.Address
 	key  Key
+	end  *end          // nil: not Redfish
+	poll bool          // opened by one
 	open chan struct{} // closed once conn or err is set
 
 	conn   bmc.Conn
@@ -58,7 +70,7 @@ type entry struct {
 // the fourth try, and unlock it after five minutes.
 func NewPool(idle time.Duration) *Pool {
 	return &Pool{
-		idle: idle, entries: map[Key]*entry{}, behind: map[way][]*entry{}, refused: map[Key]*refusal{},
+		idle: idle, entries: map[Key]*entry{}, behind: map[way]*end{}, refused: map[Key]*refusal{},
 		after: func(d time.Duration, f func()) func() bool { return time.AfterFunc(d, f).Stop },
 	}
 }
@@ -76,16 +88,14 @@ func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Con
 		p.mu.Unlock()
 		return nil, nil, r.err
 	}
-	var sibling bmc.Conn
+	poll := bmc.PriorityOf(ctx) == bmc.Background
 	e, found := p.entries[key]
 	if !found {
-		addr, err := bmc.ParseAddress(key.Address)
-		if err != nil {
+		e = &entry{key: key, poll: poll, open: make(chan struct{})}
+		if err := p.add(e, creds); err != nil {
 			p.mu.Unlock()
 			return nil, nil, err
 		}
-		e = &entry{addr: addr, key: key, open: make(chan struct{})}
-		sibling = p.add(e)
 	}
 	e.users++
 	if e.stop != nil {
@@ -95,17 +105,7 @@ func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Con
 	p.mu.Unlock()
 
 	if !found {
-		conn, err := dial(ctx, e.addr, creds, key.Options, sibling)
-		p.mu.Lock()
-		e.conn, e.err = conn, err
-		if err != nil {
-			p.forget(e)
-		}
-		if err != nil && bmc.ClassOf(err) == bmc.Auth {
-			p.remember(key, err)
-		}
-		p.mu.Unlock()
-		close(e.open)
+		p.dial(ctx, e, creds)
 	}
 	select {
 	case <-e.open:
@@ -116,57 +116,114 @@ func (p *Pool) Get(ctx context.Context, key Key, creds bmc.Credentials) (bmc.Con
 			Detail: "the BMC was busy with another login", Err: ctx.Err(),
 		}
 	}
-	if e.err != nil {
-		p.release(e)
-		return nil, nil, e.err
+	if e.err == nil {
+		return e.conn, sync.OnceFunc(func() { p.release(e) }), nil
 	}
-	return e.conn, sync.OnceFunc(func() { p.release(e) }), nil
+	p.release(e)
+	if e.poll && !poll {
+		return p.Get(ctx, key, creds) // a poll gives up where we do not
+	}
+	return nil, nil, e.err
 }
 
-// add puts e in and returns an open Conn to another machine behind its BMC, if
-// there is one. p.mu is held; the caller has a user of its own on e, and the
-// sibling's Endpoint counts its Systems, so it may be closed at any time after.
-func (p *Pool) add(e *entry) (sibling bmc.Conn) {
-	p.entries[e.key] = e
-	if e.addr.Protocol != bmc.ProtocolRedfish {
-		return nil
+// add puts e in, with the BMC that it shares. p.mu is held.
+func (p *Pool) add(e *entry, creds bmc.Credentials) error {
+	addr, err := bmc.ParseAddress(e.key.Address)
+	if err != nil {
+		return err
 	}
-	w := e.way()
-	for _, other := range p.behind[w] {
-		if other.conn != nil {
-			sibling = other.conn
+	e.addr = addr
+	if addr.Protocol == bmc.ProtocolRedfish {
+		w := e.way()
+		shared := p.behind[w]
+		if shared == nil {
+			shared = &end{}
+			if shared.e, err = newEndpoint(addr, creds, e.key.Options); err != nil {
+				return err
+			}
+			p.behind[w] = shared
 		}
+		if shared.stop != nil {
+			shared.stop()
+			shared.stop = nil
+		}
+		shared.users++
+		e.end = shared
 	}
-	p.behind[w] = append(p.behind[w], e)
-	return sibling
+	p.entries[e.key] = e
+	return nil
 }
 
 func (e *entry) way() way { return way{e.addr.BaseURL(), e.key.Version, e.key.Options} }
 
+// dial opens e.
+func (p *Pool) dial(ctx context.Context, e *entry, creds bmc.Credentials) {
+	var at *redfish.Endpoint
+	if e.end != nil {
+		at = e.end.e
+	}
+	conn, err := dial(ctx, e.addr, creds, e.key.Options, at)
+	p.mu.Lock()
+	e.conn, e.err = conn, err
+	if err != nil {
+		p.forget(e)
+	}
+	if err != nil && bmc.ClassOf(err) == bmc.Auth {
+		p.remember(e, err)
+	}
+	p.mu.Unlock()
+	close(e.open)
+}
+
 // forget takes e out, so that the next caller opens anew. p.mu is held.
 func (p *Pool) forget(e *entry) {
+	if e.doomed {
+		return
+	}
 	if p.entries[e.key] == e {
 		delete(p.entries, e.key)
 	}
-	w := e.way()
-	if left := slices.DeleteFunc(p.behind[w], func(x *entry) bool { return x == e }); len(left) > 0 {
-		p.behind[w] = left
-	} else {
+	e.doomed = true
+	if e.end == nil {
+		return
+	}
+	if e.end.users--; e.end.users == 0 && !p.closed {
+		w, shared := e.way(), e.end
+		shared.stop = p.after(p.idle, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if shared.users == 0 {
+				p.forgetEnd(w, shared)
+			}
+		})
+	}
+}
+
+// forgetEnd has the BMC of w met anew by the next who opens a machine behind it.
+// p.mu is held.
+func (p *Pool) forgetEnd(w way, shared *end) {
+	if p.behind[w] == shared {
 		delete(p.behind, w)
 	}
-	e.doomed = true
 }
 
 // remember keeps a refusal for as long as an idle Conn would be kept, however
-// often it is asked for. p.mu is held.
-func (p *Pool) remember(key Key, err error) {
-	r := &refusal{err: err}
+// often it is asked for. The BMC is kept as well: it refuses the same credentials
+// for its other machines, without being asked. p.mu is held.
+func (p *Pool) remember(e *entry, err error) {
+	key, r := e.key, &refusal{err: err}
 	p.refused[key] = r
+	if e.end != nil {
+		e.end.denied = true
+	}
 	p.after(p.idle, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.refused[key] == r {
 			delete(p.refused, key)
+		}
+		if e.end != nil {
+			p.forgetEnd(e.way(), e.end)
 		}
 	})
 }
@@ -177,7 +234,7 @@ func (p *Pool) release(e *entry) {
 	if c, ok := e.conn.(interface{ Refused() error }); ok && !e.doomed {
 		if err := c.Refused(); err != nil { // the password was changed at the BMC
 			p.forget(e)
-			p.remember(e.key, err)
+			p.remember(e, err)
 		}
 	}
 	last := e.users == 0
@@ -225,6 +282,12 @@ func (p *Pool) Drop(key Key) {
 	if e != nil {
 		p.forget(e)
 		unused = e.users == 0
+	}
+	if addr, err := bmc.ParseAddress(key.Address); err == nil && addr.Protocol == bmc.ProtocolRedfish {
+		w := (&entry{addr: addr, key: key}).way()
+		if shared := p.behind[w]; shared != nil && (shared.denied || shared.users == 0) {
+			p.forgetEnd(w, shared)
+		}
 	}
 	p.mu.Unlock()
 	if unused {

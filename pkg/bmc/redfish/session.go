@@ -286,6 +286,12 @@ func (e *Endpoint) EndSession(ctx context.Context, uri string) error {
 	if p == e.SessionURI() {
 		return nil // the BMC began to count anew: it is ours
 	}
+	var session struct {
+		User text `json:"UserName"`
+	}
+	if _, err := e.get(ctx, op, p, &session); err == nil && session.User != "" && string(session.User) != e.creds.Username {
+		return nil // it began to count anew, and this one is somebody else's
+	}
 	a, err := e.do(ctx, call{op: op, method: http.MethodDelete, uri: p})
 	if a != nil && (a.status == http.StatusNotFound || a.status == http.StatusGone) {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -110,6 +111,15 @@ func TestEndSession(t *testing.T) {
 	}
 	wantError(t, e.EndSession(ctx, left), bmc.Forbidden, "", "403")
 	f.fault = nil
+	f.docs[left] = map[string]any{"UserName": "somebody"}
+	f.forget()
+	if err := e.EndSession(ctx, left); err != nil || strings.Join(f.requests(), " ") != "GET "+left {
+		t.Errorf("somebody else's session of that name: %v, sent %q", err, f.requests())
+	}
+	f.docs[left] = map[string]any{"UserName": "admin"}
+	if err := e.EndSession(ctx, left); err != nil || !slices.Contains(f.requests(), "DELETE "+left) {
+		t.Errorf("our session: %v, sent %q", err, f.requests())
+	}
 	f.forget()
 	for _, uri := range []string{"", sysPath, sessionsURI, sessionsURI + "/../../Systems/1", "http://[", "/Sessions/.."} {
 		wantError(t, e.EndSession(ctx, uri), bmc.BadRequest, "", "no session's URI")

@@ -16,8 +16,8 @@ A quirk is a way in which a BMC departs from the standard, and what ingot does a
 detected from its service root, and again from the machine's resource and its manager once they were read; over IPMI, from
 Get Device ID. A BMC that shows no sign of a known vendor gets the *generic* ones.
 
-An operator has the last word, per host: a list such as ` + "`vmedia-patch,-etag-required`" + ` forces a quirk by its name and
-forbids it by a minus before the name.
+An operator has the last word, per host: a list such as ` + "`vmedia-patch,-etag-required`" + ` in the annotation
+` + "`ingot.dev/bmc-quirks`" + ` of the BareMetalHost forces a quirk by its name and forbids it by a minus before the name.
 
 *Verified* says how well a line is known. **captured**: the resource, or the request and its answer, are on record and
 were read. **source read**: another client's source or release note says so and was read. *unverified*: somebody says so.
