@@ -9,7 +9,10 @@ import (
 	"testing"
 )
 
-const module = "github.com/ingot-metal/ingot"
+const (
+	module = "github.com/ingot-metal/ingot"
+	bmclib = "github.com/bmc-toolbox/bmclib/v2"
+)
 
 // pkg is what go list says of a package.
 type pkg struct {
@@ -124,6 +127,20 @@ func TestRooms(t *testing.T) {
 			who:  []string{module}, not: ours("cmd/ingot", "pkg/kubeapi"),
 			bad: func(d string) bool { return in(d, ours("pkg/kubeapi")...) },
 			say: "ingot manager runs without",
+		},
+		{
+			name: "pkg/bmc/vendorextra alone imports bmclib",
+			who:  []string{module}, not: ours("pkg/bmc/vendorextra"),
+			bad: func(d string) bool { return in(d, bmclib) },
+			say: "what it does to BMCs is in docs/designs/0009",
+		},
+		{
+			name: "of bmclib, two providers and no client", all: true,
+			who: []string{module},
+			bad: func(d string) bool {
+				return d == bmclib || strings.HasPrefix(d, bmclib+"/providers/") && !in(d, bmclib+"/providers/intelamt", bmclib+"/providers/asrockrack")
+			},
+			say: "the client dials all providers, and others run ipmitool and sum",
 		},
 		{
 			name: "nothing imports commands", all: true,

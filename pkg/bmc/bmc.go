@@ -81,7 +81,7 @@ type BootOverride struct {
 
 // Identity is what a BMC says of itself and its machine without booting it.
 type Identity struct {
-	Protocol     string // redfish, ipmi
+	Protocol     string // redfish, ipmi, or a provider of package vendorextra
 	Manufacturer string
 	Model        string
 	Serial       string

@@ -18,10 +18,10 @@ import (
 
 // bmcCheckFlags are the flags of ingot bmc check.
 type bmcCheckFlags struct {
-	username, passwordFile, ca   string
-	insecure, write, yes, redact bool
-	timeout                      time.Duration
-	out                          output
+	username, passwordFile, ca, extras string
+	insecure, write, yes, redact       bool
+	timeout                            time.Duration
+	out                                output
 }
 
 func (a *App) bmcCheckCommand() *cobra.Command {
@@ -57,6 +57,7 @@ The password comes from --password-file, from INGOT_BMC_PASSWORD, or is asked fo
 	f.StringVar(&o.passwordFile, "password-file", "", "file that holds the password (default: $INGOT_BMC_PASSWORD, else it is asked for)")
 	f.StringVar(&o.ca, "ca", "", "PEM file of the certificate authority of the BMC")
 	f.BoolVar(&o.insecure, "insecure", false, "accept any certificate of the BMC")
+	f.StringVar(&o.extras, "extras", "", "speak to the BMC as this provider does: amt or asrockrack (docs/reference/vendor-extras.md)")
 	f.BoolVar(&o.write, "write", false, "also set boot overrides and switch the machine off and on")
 	f.BoolVarP(&o.yes, "yes", "y", false, "with --write: do not ask")
 	f.BoolVar(&o.redact, "redact", false, "leave out address, serial number, UUID and MAC addresses")
@@ -80,6 +81,7 @@ func (a *App) bmcCheck(ctx context.Context, address string, o *bmcCheckFlags) er
 	if err != nil {
 		return err
 	}
+	opts.Extras = o.extras
 	creds, err := a.bmcCredentials(o.username, o.passwordFile)
 	if err != nil {
 		return err

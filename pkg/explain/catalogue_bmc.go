@@ -18,10 +18,10 @@ func bmcDiagnoses() []Diagnosis {
 			Code:     "bmc-options",
 			Title:    "an annotation on the BMC cannot be read",
 			Cause:    "an annotation that says how to speak to the BMC says something that ingot does not understand",
-			Evidence: "The annotation (ingot.dev/bmc-quirks, ingot.dev/bmc-tls or ingot.dev/bmc-pin), what it says, and what it may say.",
+			Evidence: "The annotation (ingot.dev/bmc-quirks, bmc-tls, bmc-pin or bmc-extras), what it says, and what it may say.",
 			Remedy: []string{
 				"correct or remove it: kubectl -n {namespace} annotate bmh {host} --overwrite ANNOTATION=VALUE (a minus after the name removes it) || correct or remove the annotation that is shown",
-				"quirks are names of docs/reference/quirks.md with commas between, a minus before those to forbid; bmc-tls is legacy; bmc-pin is first-use, or sha256: and 64 hex digits; bmc-tls and bmc-pin are for Redfish over HTTPS alone",
+				"quirks are names of docs/reference/quirks.md with commas between, a minus before those to forbid; bmc-tls is legacy; bmc-extras is amt or asrockrack; bmc-pin is first-use, or sha256: and 64 hex digits; bmc-tls and bmc-pin are for Redfish over HTTPS alone",
 			},
 			Class: Terminal,
 		},

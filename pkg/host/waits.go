@@ -36,7 +36,7 @@ func (h Host) Waits() string {
 
 func (h Host) remedyPlace() string {
 	if h.Problem.Code == "bmc-options" {
-		return "the annotations ingot.dev/bmc-quirks, bmc-tls and bmc-pin"
+		return "the annotations ingot.dev/bmc-quirks, bmc-tls, bmc-pin and bmc-extras"
 	}
 	if h.Problem.Type == RegistrationError || h.Problem.Type == ProvisionedRegistrationErr {
 		return fmt.Sprintf("the Secret %s or spec.bmc", h.Wants.SecretName)

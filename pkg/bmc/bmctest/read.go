@@ -19,7 +19,7 @@ func (k *kit) read(ctx context.Context) {
 		if err != nil {
 			return "", err
 		}
-		if id.Protocol != bmc.ProtocolRedfish && id.Protocol != bmc.ProtocolIPMI {
+		if id.Protocol == "" {
 			return "", broken("protocol %q", id.Protocol)
 		}
 		k.identity = id

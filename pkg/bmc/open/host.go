@@ -8,6 +8,7 @@ import (
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
+	"github.com/ingot-metal/ingot/pkg/bmc/vendorextra"
 )
 
 // Annotations of a BareMetalHost that say how its BMC is spoken to. Metal3's spec
@@ -31,7 +32,9 @@ const (
 )
 
 // annotations in the order in which they are looked at.
-func annotations() []string { return []string{AnnotationQuirks, AnnotationTLS, AnnotationPin} }
+func annotations() []string {
+	return []string{AnnotationQuirks, AnnotationTLS, AnnotationPin, AnnotationExtras}
+}
 
 // HostOptions reads what the annotations of a host say of the BMC at addr. An
 // error is of the code bmc-options and names the annotation, what it says and what
@@ -40,6 +43,11 @@ func HostOptions(addr bmc.Address, a map[string]string) (Options, error) {
 	o := Options{Quirks: strings.TrimSpace(a[AnnotationQuirks])}
 	if _, err := quirk.ParseOverride(o.Quirks); err != nil {
 		return Options{}, optionError(AnnotationQuirks, o.Quirks, err.Error())
+	}
+	if o.Extras = strings.TrimSpace(a[AnnotationExtras]); o.Extras != "" {
+		if err := vendorextra.Check(o.Extras, addr); err != nil {
+			return Options{}, optionError(AnnotationExtras, o.Extras, err.Error())
+		}
 	}
 	for _, key := range []string{AnnotationTLS, AnnotationPin} {
 		if strings.TrimSpace(a[key]) != "" && !addr.TLS {

@@ -24,6 +24,9 @@ type Options struct {
 	// Quirks is an operator's word on the BMC's quirks, as quirk.ParseOverride
 	// reads it: "vmedia-patch,-etag-required".
 	Quirks string
+	// Extras names the provider of package vendorextra that this BMC needs; empty
+	// for nearly all.
+	Extras string
 	// Log may be nil.
 	Log *slog.Logger
 }
@@ -57,6 +60,9 @@ func newEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) (*redfish.E
 
 // dial opens the machine at addr. Over Redfish it is one of those behind end.
 func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, end *redfish.Endpoint) (bmc.Conn, error) {
+	if o.Extras != "" {
+		return extras(ctx, addr, creds, o)
+	}
 	if end != nil {
 		return typed(end.System(ctx, addr.System))
 	}
