@@ -116,6 +116,11 @@ type HostRecordStatus struct {
 	// +optional
 	Image *ImageRef `json:"image,omitempty"`
 
+	// Console is what the machine printed before it last failed.
+	//
+	// +optional
+	Console *ConsoleRef `json:"console,omitempty"`
+
 	// FirstBoot is what the installed system said of itself, once.
 	//
 	// +optional
@@ -322,6 +327,22 @@ type ImageRef struct {
 	//
 	// +optional
 	Digest string `json:"digest,omitempty"`
+}
+
+// ConsoleRef points at the last lines of a machine's serial console before a
+// failure.
+type ConsoleRef struct {
+	// At is the problem's since.
+	At metav1.MicroTime `json:"at"`
+	// Digest of the blob, sha256:HEX. It is a secret one: consoles show secrets.
+	//
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// None is why there are no lines.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	None string `json:"none,omitempty"`
 }
 
 // FirstBoot is the report of an installed system after its first start. It is

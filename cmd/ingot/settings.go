@@ -39,6 +39,7 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar(&s.Console, "agent-console", "ttyS0", "console of the agent's kernel")
 	f.StringSliceVar(&s.Loopback, "allow-loopback", nil, "host:port on this machine that images may be fetched from (a lab needs it)")
 	f.Int64Var(&s.BlobQuota, "blob-quota", 0, "bytes that images and other blobs may take; 0: no limit")
+	f.StringVar((*string)(&s.RecordConsoles), "record-consoles", string(serve.RecordOperations), "when the machines' serial consoles are recorded: operations (that boot the machine), always or never")
 	f.DurationVar(&s.PollEvery, "power-poll", time.Minute, "how often each host's power is read")
 	f.BoolVar(&s.BMCEvents, "bmc-events", true, "have BMCs push Redfish events to the HTTPS door, so that a change of power is seen at once")
 	f.IntVar(&s.Workers, "workers", 16, "hosts that are worked on at the same time")
@@ -101,6 +102,11 @@ func (s *settings) complete(a *cli.App, cmd *cobra.Command) error {
 	}
 	if s.Flavour != "vm" && s.Flavour != "server" {
 		return cli.Usage("--flavour %q: want vm or server", s.Flavour)
+	}
+	switch s.RecordConsoles {
+	case serve.RecordOperations, serve.RecordAlways, serve.RecordNever:
+	default:
+		return cli.Usage("--record-consoles %q: want operations, always or never", s.RecordConsoles)
 	}
 	s.Log = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 	s.Out = a.Out

@@ -15,6 +15,9 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 )
 
+// consoleAnnotation says when a host's serial console is recorded.
+const consoleAnnotation = "ingot.dev/console"
+
 // checkAnnotations reads those that are orders, in the order of their keys.
 func checkAnnotations(h *Host) field.ErrorList {
 	var errs field.ErrorList
@@ -35,6 +38,10 @@ func checkAnnotations(h *Host) field.ErrorList {
 		case key == metal3api.InspectAnnotationPrefix:
 			if value != "" && value != inspectDisabled {
 				err = errors.New(`may be "" (inspect again) or "disabled"`)
+			}
+		case key == consoleAnnotation:
+			if !slices.Contains([]string{"operations", "always", "never"}, value) {
+				err = errors.New("may be operations, always or never")
 			}
 		case key == metal3api.HardwareDetailsAnnotation:
 			err = checkHardware(value, h.InspectionDisabled())

@@ -130,6 +130,8 @@ func TestCreate(t *testing.T) {
 		{name: "reboot mode", change: `metadata: {annotations: {reboot.metal3.io/x: '{"mode":"warm"}'}}`, want: []string{"metadata.annotations[reboot.metal3.io/x]", "hard or soft"}},
 		{name: "reboot not JSON", change: `metadata: {annotations: {reboot.metal3.io: now}}`, want: []string{"metadata.annotations[reboot.metal3.io]", "leave it empty"}},
 		{name: "other annotation", change: `metadata: {annotations: {reboot.metal3.iox: now}}`},
+		{name: "console", change: `metadata: {annotations: {ingot.dev/console: always}}`},
+		{name: "console value", change: `metadata: {annotations: {ingot.dev/console: record}}`, want: []string{"metadata.annotations[ingot.dev/console]", "operations, always or never"}},
 		{name: "inspect", change: `metadata: {annotations: {inspect.metal3.io: ""}}`},
 		{name: "inspect value", change: `metadata: {annotations: {inspect.metal3.io: yes please}}`, want: []string{"metadata.annotations[inspect.metal3.io]", "disabled"}},
 		{name: "inspect contradicts", change: `{metadata: {annotations: {inspect.metal3.io: disabled}}, spec: {inspectionMode: agent}}`, want: []string{"spec.inspectionMode", "the opposite"}},

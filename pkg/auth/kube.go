@@ -32,6 +32,11 @@ type Kube struct {
 // Allow answers nil if the request's user may do verb on the resource of
 // ingot.dev. The check is a SubjectAccessReview: RBAC decides, in one place.
 func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource string) error {
+	return k.AllowOne(ctx, r, verb, resource, "", "")
+}
+
+// AllowOne is Allow for the one of a name in a namespace.
+func (k Kube) AllowOne(ctx context.Context, r *http.Request, verb, resource, namespace, name string) error {
 	user, groups, err := k.user(ctx, r)
 	if err != nil {
 		return err
@@ -41,7 +46,9 @@ func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource string)
 	}
 	sar := &authz.SubjectAccessReview{Spec: authz.SubjectAccessReviewSpec{
 		User: user, Groups: groups,
-		ResourceAttributes: &authz.ResourceAttributes{Group: "ingot.dev", Resource: resource, Verb: verb},
+		ResourceAttributes: &authz.ResourceAttributes{
+			Group: "ingot.dev", Resource: resource, Verb: verb, Namespace: namespace, Name: name,
+		},
 	}}
 	if err := k.Client.Create(ctx, sar); err != nil {
 		return fmt.Errorf("%w: asking whether %q may %s %s: %w", ErrUnanswered, user, verb, resource, err)

@@ -82,7 +82,8 @@ func (a *App) Root(more ...Command) *cobra.Command {
   ingot enroll rack.csv                # tell it about machines
   ingot hosts --watch                  # see them become available
   ingot provision w1 --image debian.qcow2 --ssh-key ~/.ssh/id_ed25519.pub --wait
-  ingot explain w1                     # why does it not move?`,
+  ingot explain w1                     # why does it not move?
+  ingot console w1                     # what does its screen say?`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -98,7 +99,7 @@ func (a *App) Root(more ...Command) *cobra.Command {
 	flags.StringVar(&a.config, "kubeconfig", "", "kubeconfig of the API (default: $KUBECONFIG, then the one in ingot's data directory, then ~/.kube/config)")
 	flags.StringVarP(&a.namespace, "namespace", "n", "", "namespace of the hosts (default: the kubeconfig's, else default)")
 	root.AddCommand(
-		a.enrollCommand(), a.hostsCommand(), a.inventoryCommand(), a.explainCommand(), a.powerCommand(),
+		a.enrollCommand(), a.hostsCommand(), a.inventoryCommand(), a.explainCommand(), a.consoleCommand(), a.powerCommand(),
 		a.provisionCommand(), a.deprovisionCommand(), a.bmcCommand(), a.versionCommand(),
 	)
 	for _, c := range more {

@@ -54,7 +54,9 @@ func (a *App) explain(ctx context.Context, c *api, name string) (explain.Report,
 	if err := c.Get(ctx, c.key(name), &timeline); err != nil && !absent(err) {
 		return explain.Report{}, err
 	}
-	return explain.Explain(h.input(a.Now(), timeline.Entries, c.progressNow(ctx, h))), nil
+	r := explain.Explain(h.input(a.Now(), timeline.Entries, c.progressNow(ctx, h)))
+	r.Console, r.NoConsole = c.consoleOfFailure(ctx, h)
+	return r, nil
 }
 
 // progressNow asks the server how far the host's work is, and does without where

@@ -8,6 +8,9 @@
 // size; Mark notes where an attempt to provision began, and Since returns what was
 // printed from there on. Many may Follow it live; one at a time may type.
 //
+// A Keeper keeps a Recorder for each of many machines while its console is wanted,
+// at most so many at once.
+//
 // Promises: memory is bounded, by twice Options.Bytes, whatever the machine prints and
 // however slow the readers are; a slow reader misses bytes and is told how many,
 // it never holds up the recording; credentials that a BMC refused are not offered

@@ -152,7 +152,7 @@ func (r *Recorder) connected(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = line.Close() })
 	defer stop()
 	r.set(func(s *Status) { *s = Status{Connected: true, Since: r.o.Now(), Tries: s.Tries} }, line)
-	r.o.Log.InfoContext(ctx, "console connected", "op", "console")
+	r.o.Log.DebugContext(ctx, "console connected", "op", "console")
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := line.Read(buffer)
@@ -210,7 +210,7 @@ func (r *Recorder) wait(ctx context.Context, err error, lasted time.Duration) er
 	r.line = nil
 	tries := s.Tries
 	r.mu.Unlock()
-	r.o.Log.InfoContext(ctx, "console not connected", "op", "console", "attempt", tries, "next", pause.Round(time.Second).String(), "err", err)
+	r.o.Log.DebugContext(ctx, "console not connected", "op", "console", "attempt", tries, "next", pause.Round(time.Second).String(), "err", err)
 
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -231,17 +231,28 @@ func (r *Recorder) pause(err error, tries int) time.Duration {
 		pause = min(r.o.Pause<<tries, r.o.Longer)
 	}
 	var e *bmc.Error
-	if errors.As(err, &e) {
-		switch e.Class {
-		case bmc.Auth, bmc.TLSIdentity, bmc.Forbidden, bmc.Unsupported:
-			pause = r.o.Last
-		case bmc.Busy:
-			pause = max(pause, e.RetryAfter)
-		}
+	switch {
+	case lasting(err):
+		pause = r.o.Last
+	case errors.As(err, &e) && e.Class == bmc.Busy:
+		pause = max(pause, e.RetryAfter)
 	}
 	// Up to a fifth more, so that a rack whose switch comes back does not knock
 	// all at once.
 	return pause + time.Duration(r.o.Jitter()*float64(pause)/5)
+}
+
+// lasting reports whether time alone does not mend a failure.
+func lasting(err error) bool {
+	var e *bmc.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Class {
+	case bmc.Auth, bmc.TLSIdentity, bmc.Forbidden, bmc.Unsupported:
+		return true
+	}
+	return false
 }
 
 // finish wakes those who follow, for the last time.

@@ -36,6 +36,7 @@ type Hosts struct {
 	Store     record.Store
 	Engine    *engine.Engine
 	Events    EventSink
+	Consoles  Consoles // may be nil
 	Log       *slog.Logger
 	NewID     func() string // of a host
 	Now       func() time.Time
@@ -149,6 +150,7 @@ func (c *Hosts) forget(k types.NamespacedName) {
 	c.polls.Forget(k)
 	c.ears.Forget(k)
 	if l != nil {
+		c.consoleGone(k, l)
 		for _, a := range l.acks {
 			close(a)
 		}
@@ -186,6 +188,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	}
 	before := l.h
 	c.step(l, w)
+	c.consolePrinted(ctx, req.NamespacedName, l, before)
 	if err := c.save(ctx, req.NamespacedName, l); err != nil {
 		// What was decided stays decided; it is carried out once it is written.
 		return ctrl.Result{}, err
@@ -346,6 +349,9 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 	todo := l.todo
 	l.todo = nil
 	in := engine.Input{Key: k, Host: l.h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+	if c.Consoles != nil {
+		c.Consoles.Follow(k, l.objs.BMH, l.h)
+	}
 	for _, a := range todo {
 		var err error
 		switch a.Verb {

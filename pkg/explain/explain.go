@@ -61,10 +61,15 @@ type Report struct {
 	Seen     []string  `json:"seen,omitempty"`
 	So       string    `json:"so,omitempty"`
 	Do       []string  `json:"do,omitempty"`
-	Next     string    `json:"next,omitempty"`
-	NextAt   time.Time `json:"nextAt,omitzero"`
-	Before   []Phase   `json:"before,omitempty"`
-	Docs     string    `json:"docs,omitempty"`
+	// Console is what the machine printed last before it failed; NoConsole is why
+	// there is nothing of it.
+	Console   []string `json:"console,omitempty"`
+	NoConsole string   `json:"noConsole,omitempty"`
+
+	Next   string    `json:"next,omitempty"`
+	NextAt time.Time `json:"nextAt,omitzero"`
+	Before []Phase   `json:"before,omitempty"`
+	Docs   string    `json:"docs,omitempty"`
 }
 
 // Explain answers for one host.

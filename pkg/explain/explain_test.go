@@ -176,3 +176,26 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
+
+// What the machine printed stands under the evidence, the end of it, and nothing in
+// it moves the cursor.
+func TestConsoleInText(t *testing.T) {
+	r := explain.Report{Host: "w1", State: "inspecting", Seen: []string{"no call"}, So: "it hangs"}
+	if got := r.Text(); strings.Contains(got, "console") {
+		t.Errorf("without a console:\n%s", got)
+	}
+	r.NoConsole = "the BMC has none"
+	if got := r.Text(); !strings.Contains(got, "  console  none: the BMC has none\n") {
+		t.Errorf("none:\n%s", got)
+	}
+	r.Console = []string{"first", "\x1b[2Jpanic"}
+	if got, want := r.Text(), "  seen     no call\n  console  │ first\n           │ [2Jpanic\n           (live: ingot console w1; this again: ingot console w1 --last)\n  so       it hangs\n"; !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for range 30 {
+		r.Console = append(r.Console, "more")
+	}
+	if got := r.Text(); strings.Contains(got, "first") || strings.Count(got, "│ more") != 20 || !strings.Contains(got, "(the last 20 of 32 lines; all: ingot console w1 --last)") {
+		t.Errorf("many:\n%s", got)
+	}
+}

@@ -46,11 +46,37 @@ func (r Report) Text() string {
 		line("waits", r.WaitsFor)
 	}
 	line("seen", r.Seen...)
+	line("console", r.console()...)
 	line("so", r.So)
 	line("do", r.Do...)
 	line("next", r.Next)
 	line("before", before(r.Before))
 	return b.String()
+}
+
+// consoleShown are the lines of a console that fit between evidence and remedy.
+const consoleShown = 20
+
+func (r Report) console() []string {
+	if len(r.Console) == 0 {
+		if r.NoConsole != "" {
+			return []string{"none: " + clean(r.NoConsole)}
+		}
+		return nil
+	}
+	var out []string
+	for _, s := range r.Console {
+		if s = clean(s); s != "" {
+			out = append(out, "│ "+s)
+		}
+	}
+	out = out[max(0, len(out)-consoleShown):]
+	if len(r.Console) > consoleShown {
+		out = append(out, fmt.Sprintf("(the last %d of %d lines; all: ingot console %s --last)", consoleShown, len(r.Console), r.Host))
+	} else {
+		out = append(out, fmt.Sprintf("(live: ingot console %s; this again: ingot console %s --last)", r.Host, r.Host))
+	}
+	return out
 }
 
 func before(phases []Phase) string {

@@ -149,6 +149,19 @@ type Host struct {
 // Agent reports whether an agent of ours is believed to run in the machine.
 func (h Host) Agent() bool { return h.Boot != nil && h.Boot.Redeemed }
 
+// Boots reports whether the machine runs what we boot in it: an operation with an
+// agent, from its first step at the machine on.
+func (o *Op) Boots() bool {
+	if o == nil || o.Phase == PhaseImage {
+		return false
+	}
+	switch o.Kind {
+	case OpInspect, OpPrepare, OpProvision, OpDeprovision:
+		return true
+	}
+	return false
+}
+
 // OpKind names an operation.
 type OpKind string
 

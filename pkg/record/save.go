@@ -49,6 +49,7 @@ type Extra struct {
 	AgentIP   string
 	Manifest  string // digest of the image that was prepared
 	FirstBoot *v1alpha1.FirstBoot
+	Console   *v1alpha1.ConsoleRef // of the operation that failed
 	Epoch     int64
 }
 
@@ -211,6 +212,9 @@ func (s Store) saveRecord(ctx context.Context, o *Objects, h host.Host, x Extra)
 	}
 	if x.FirstBoot != nil {
 		st.FirstBoot = x.FirstBoot
+	}
+	if x.Console != nil {
+		st.Console = x.Console
 	}
 	if x.Manifest != "" && h.LastTried != nil {
 		st.Image = &v1alpha1.ImageRef{URL: h.LastTried.URL, Digest: x.Manifest}

@@ -31,6 +31,8 @@ type Config struct {
 	Loopback  []string // host:port on this machine that images may come from
 	BlobQuota int64    // bytes; 0: no limit
 
+	RecordConsoles RecordConsoles // empty: RecordOperations
+
 	Machine   host.Machine
 	PollEvery time.Duration
 	// BMCEvents asks BMCs to push events to the HTTPS door.

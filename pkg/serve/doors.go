@@ -240,21 +240,27 @@ func (b publicBlobs) Open(ctx context.Context, hex string) (io.ReadSeekCloser, i
 	return b.store.Open(ctx, d)
 }
 
-// operators are the doors for people: uploads and progress.
+// operators are the doors for people: uploads, progress and consoles.
 type operators struct {
-	kube  auth.Kube
-	store *blob.Store
-	hub   *engine.Hub
-	base  string // of the boot door, for URLs of uploads
+	kube     auth.Kube
+	store    *blob.Store
+	hub      *engine.Hub
+	consoles *consoles
+	base     string // of the boot door, for URLs of uploads
 }
 
 func (o *operators) register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /blobs/v1", o.upload)
 	mux.HandleFunc("GET /progress/v1", o.progress)
+	mux.HandleFunc("GET /console/v1/{namespace}/{name}", o.console)
 }
 
 func (o *operators) allowed(w http.ResponseWriter, r *http.Request, verb, resource string) bool {
-	err := o.kube.Allow(r.Context(), r, verb, resource)
+	return o.allowedOne(w, r, verb, resource, "", "")
+}
+
+func (o *operators) allowedOne(w http.ResponseWriter, r *http.Request, verb, resource, namespace, name string) bool {
+	err := o.kube.AllowOne(r.Context(), r, verb, resource, namespace, name)
 	if err == nil {
 		return true
 	}

@@ -194,11 +194,15 @@ func api(t *testing.T) client.Client {
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			switch o := o.(type) {
 			case *authn.TokenReview:
-				o.Status.Authenticated = o.Spec.Token == "good" || o.Spec.Token == "reader"
+				o.Status.Authenticated = o.Spec.Token == "good" || o.Spec.Token == "reader" || o.Spec.Token == "other"
 				o.Status.User.Username = o.Spec.Token
 				return nil
 			case *authz.SubjectAccessReview:
 				ra := o.Spec.ResourceAttributes
+				if ra.Resource == "consoles" && ra.Namespace == "rack" {
+					o.Status.Allowed = ra.Verb == "get" && o.Spec.User != "other" || ra.Verb == "create" && o.Spec.User == "good"
+					return nil
+				}
 				o.Status.Allowed = o.Spec.User == "good" && ra.Group == "ingot.dev" && (ra.Verb+" "+ra.Resource == "create blobs" || ra.Verb+" "+ra.Resource == "watch progress")
 				return nil
 			}

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
@@ -122,7 +123,8 @@ type service struct {
 }
 
 func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.Loaders) error {
-	store, err := blob.Open(s.blobs(), blob.Options{Quota: s.BlobQuota})
+	key := sha256.Sum256([]byte(s.ca.Token("key of secret blobs")))
+	store, err := blob.Open(s.blobs(), blob.Options{Quota: s.BlobQuota, Key: key[:]})
 	if err != nil {
 		return err
 	}
@@ -164,6 +166,11 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	if s.BMCEvents {
 		hosts.EventsAt = s.eventsAt
 	}
+	cons := newConsoles(consoles{
+		hosts: mgr.GetClient(), secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()}, bmcs: eng.BMCs, blobs: store,
+		mode: s.RecordConsoles, log: s.Log,
+	})
+	hosts.Consoles = cons
 	agents := agentapi.New(s.ca, hosts, time.Now, s.Log)
 	if s.AgentSilence > 0 {
 		agents.Silence = s.AgentSilence
@@ -186,7 +193,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		},
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
-	secure, err := s.secureDoor(hosts, agents, store, hub, own)
+	secure, err := s.secureDoor(hosts, agents, store, hub, cons, own)
 	if err != nil {
 		return err
 	}
@@ -249,6 +256,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	wg.Wait()
 	networks.Wait()
 	eng.Wait()
+	cons.keeper.Close()
 	pool.Close()
 	stopManager()
 	return errors.Join(err, <-mgrDone)
@@ -309,7 +317,7 @@ func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
 }
 
 // secureDoor is everything behind HTTPS.
-func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, store *blob.Store, hub *engine.Hub, own string) (http.Handler, error) {
+func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, store *blob.Store, hub *engine.Hub, cons *consoles, own string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
 	hooks, err := admission.Handler()
@@ -319,7 +327,7 @@ func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, s
 	mux.Handle("POST "+admission.Path, hooks)
 	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca})
 	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
-	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, base: own}
+	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own}
 	ops.register(mux)
 	return mux, nil
 }

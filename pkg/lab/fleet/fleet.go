@@ -24,8 +24,9 @@ import (
 const maxCount = 20000
 
 // sessionLimit is generous: a test that kills its server two hundred times
-// leaves as many sessions behind. simbmc.Faults has the BMC whose are all taken.
-const sessionLimit = 250
+// leaves as many sessions behind, and as many consoles. simbmc.Faults has the BMC
+// whose are all taken.
+const sessionLimit = 500
 
 // Config says what a fleet is made of. Count and BootURL are required.
 type Config struct {

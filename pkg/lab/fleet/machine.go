@@ -114,6 +114,7 @@ func (m *Machine) start(o simbmc.BootOverride) {
 
 // stop is the body's hook: power is gone, and whatever ran with it.
 func (m *Machine) stop() {
+	m.body.OnTyped(nil) // nothing that ran reads any more
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopRun != nil {

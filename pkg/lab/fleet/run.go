@@ -52,10 +52,12 @@ func (m *Machine) run(ctx context.Context, o simbmc.BootOverride) {
 	}
 	if !network {
 		m.log(KindStart, "disk")
+		m.printFirmware("disk")
 		m.startDisk(ctx)
 		return
 	}
 	m.log(KindStart, "network")
+	m.printFirmware("network " + m.bootMAC())
 	for {
 		s, err := m.bootScript(ctx)
 		switch {
@@ -63,6 +65,7 @@ func (m *Machine) run(ctx context.Context, o simbmc.BootOverride) {
 			return
 		case err != nil:
 			m.log(KindStuck, err.Error())
+			m.prints("PXE: %v\nNo bootable device.", err)
 			return
 		case s.local:
 			m.startDisk(ctx)
@@ -108,10 +111,12 @@ func (m *Machine) startDisk(ctx context.Context) {
 	i, ok := m.bootDisk()
 	if !ok {
 		m.log(KindStuck, "no bootable disk")
+		m.prints("No bootable device.")
 		return
 	}
 	if ctx.Err() == nil {
 		m.log(KindOSUp, m.hw.disks[i].Serial+" "+m.disks[i].bootable())
+		m.login()
 	}
 }
 
@@ -199,7 +204,9 @@ func (m *Machine) startRamdisk(ctx context.Context, s script, mode simbmc.BootMo
 	m.mu.Lock()
 	silent := m.faults.Silent
 	m.mu.Unlock()
+	m.printKernel(s.cmdline)
 	if silent {
+		m.prints("ingot-agent: no network interface has a link; tried eth0, eth1\ningot-agent: trying again in 5s")
 		m.log(KindStuck, "the kernel runs and calls nobody")
 		return
 	}
@@ -209,12 +216,14 @@ func (m *Machine) startRamdisk(ctx context.Context, s script, mode simbmc.BootMo
 		return
 	}
 	m.log(KindAgent, args.BootID)
+	m.prints("ingot-agent: boot %s, calling home", args.BootID)
 	g := &guest{m: m, args: args, mode: mode}
 	end, err := m.fleet.cfg.agent(ctx, g)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		m.log(KindStuck, "agent: "+err.Error())
+		m.prints("ingot-agent: %v", err)
 	case end == reboots:
 		m.log(KindGuest, "reboot")
 		m.body.Guest(ctx, true)

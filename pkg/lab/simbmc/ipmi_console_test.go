@@ -221,6 +221,9 @@ func TestDriverOnTheFace(t *testing.T) {
 // TestNoSerialNoSOL: a body without a console has none over IPMI.
 func TestNoSerialNoSOL(t *testing.T) {
 	s := newBench(t, nil)
+	s.Close()
+	s.BMC = New(struct{ Body }{s.body}, Config{Username: testUser, Password: testPassword, Journal: s.journal})
+	t.Cleanup(s.Close)
 	addr, err := bmc.ParseAddress("ipmi://" + s.serveIPMI(t).String())
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +236,46 @@ func TestNoSerialNoSOL(t *testing.T) {
 	defer m.Close(ctx)
 	if _, err := m.OpenConsole(ctx); bmc.ClassOf(err) != bmc.Unsupported {
 		t.Errorf("console: %v", err)
+	}
+}
+
+// A machine made of memory has a console: what is printed is read by all who are
+// attached, what is typed is heard while it is on.
+func TestMemorySerial(t *testing.T) {
+	m := NewMemory(testInfo(), ModeUEFI, nil, nil)
+	m.Print("nobody reads this")
+	one, err := m.Serial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := m.Serial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.OnTyped(func(b []byte) { m.Print(string(bytes.ToUpper(b))) })
+	for _, typed := range []string{"off ", "on"} {
+		if _, err := io.WriteString(one, typed); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.SetPower(t.Context(), PowerOn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Print(strings.Repeat("x", 2*serialBuffer) + "end")
+	if err := two.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(one); err != nil || string(got) != "ON" {
+		t.Errorf("the first read %q, %v", got, err)
+	}
+	if got, err := io.ReadAll(two); err != nil || len(got) != serialBuffer || !bytes.HasSuffix(got, []byte("xend")) {
+		t.Errorf("the second read %d bytes, %v", len(got), err)
+	}
+	if n := len(m.serial.attached); n != 0 {
+		t.Errorf("%d are still attached", n)
 	}
 }
 

@@ -12,6 +12,8 @@ type Memory struct {
 	start func(BootOverride)
 	stop  func()
 
+	serial serialLine
+
 	power sync.Mutex // held while a power action runs, hooks included
 
 	mu       sync.Mutex
