@@ -105,7 +105,7 @@ func (c *consoles) Follow(k types.NamespacedName, b *metal3.BareMetalHost, h hos
 }
 
 // way changes with what a console is reached by.
-func way(w host.Wants) string { return w.Address + " " + w.SecretVersion }
+func way(w host.Wants) string { return w.Address + " " + w.SecretVersion + " " + w.BMCOptions }
 
 // mark names the operation, for what is printed from its beginning on. One that
 // goes on in the boot of the one before counts from that boot.
