@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -24,6 +25,9 @@ func startEtcd(ctx context.Context, data string, o Options, log *slog.Logger) (e
 	dir := filepath.Join(data, "etcd")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, "", "", fmt.Errorf("make etcd's directory: %w", err)
+	}
+	if err := dropUnborn(dir, log); err != nil {
+		return nil, "", "", err
 	}
 	socketDir, err = makeSocketDir(data, o.RuntimeDir)
 	if err != nil {
@@ -61,7 +65,13 @@ func startEtcd(ctx context.Context, data string, o Options, log *slog.Logger) (e
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	e.Close()
+	// One that never was ready may not end either: the process does.
+	closed := make(chan struct{})
+	go func() { e.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+	}
 	_ = os.RemoveAll(socketDir)
 	return nil, "", "", fmt.Errorf("wait for etcd: %w", err)
 }
