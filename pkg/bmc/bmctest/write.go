@@ -103,14 +103,24 @@ func (k *kit) restore(ctx context.Context, state bmc.PowerState, o bmc.BootOverr
 	}
 }
 
-// await reads until the power is as wanted.
+// settle is how long a state must have been seen for: a BMC answers an order
+// before it carries it out, and a machine that restarts may be off for a moment.
+const settle = 60 * time.Millisecond
+
+// await reads the power until it is, and stays, as wanted.
 func await(ctx context.Context, p bmc.Power, want bmc.PowerState) error {
+	var since time.Time
 	for pause := time.Millisecond; ; pause = min(2*pause, time.Second) {
 		got, err := p.PowerState(ctx)
 		if err != nil {
 			return err
 		}
-		if got == want {
+		switch {
+		case got != want:
+			since = time.Time{}
+		case since.IsZero():
+			since, pause = time.Now(), settle
+		case time.Since(since) >= settle:
 			return nil
 		}
 		select {
