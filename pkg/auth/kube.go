@@ -30,13 +30,9 @@ type Kube struct {
 }
 
 // Allow answers nil if the request's user may do verb on the resource of
-// ingot.dev. The check is a SubjectAccessReview: RBAC decides, in one place.
-func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource string) error {
-	return k.AllowOne(ctx, r, verb, resource, "", "")
-}
-
-// AllowOne is Allow for the one of a name in a namespace.
-func (k Kube) AllowOne(ctx context.Context, r *http.Request, verb, resource, namespace, name string) error {
+// ingot.dev: on the one of that name in the namespace, or, where both are empty,
+// on all. The check is a SubjectAccessReview: RBAC decides, in one place.
+func (k Kube) Allow(ctx context.Context, r *http.Request, verb, resource, namespace, name string) error {
 	user, groups, err := k.user(ctx, r)
 	if err != nil {
 		return err

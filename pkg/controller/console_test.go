@@ -57,8 +57,6 @@ func TestConsolePrinted(t *testing.T) {
 
 func TestConsoleGone(t *testing.T) {
 	c := doors(t)
-	c.polls = engine.NewPoller(t.Context(), c.Engine, time.Hour, c.powerFound, c.bmcSilent)
-	c.ears = engine.NewEars(t.Context(), c.Engine, nil, c.bmcHeard)
 	r := &recorded{}
 	c.Consoles = r
 	c.live(key("w1"))

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/bmc"
-	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -30,9 +29,6 @@ func TestHeard(t *testing.T) {
 	}
 	c := doors(t)
 	c.Engine.CA, c.Engine.Log, c.Engine.BMCs = ca, slog.New(slog.DiscardHandler), away{}
-	c.polls = engine.NewPoller(t.Context(), c.Engine, time.Hour, c.powerFound, c.bmcSilent)
-	nowhere := func(context.Context, bmc.Address) string { return "" }
-	c.ears = engine.NewEars(t.Context(), c.Engine, nowhere, c.bmcHeard)
 	b, hr := objects("w1", "01", "", "")
 	b.UID = "u1"
 	l := c.live(key("w1"))

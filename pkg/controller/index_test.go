@@ -15,6 +15,7 @@ import (
 	"github.com/ingot-metal/ingot/api/agent"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/agentapi"
+	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
@@ -94,10 +95,14 @@ func objects(name, last, bootID, keyHash string) (*metal3.BareMetalHost, *v1alph
 // doors is a Hosts that nobody reconciles.
 func doors(t *testing.T) *Hosts {
 	t.Helper()
-	return &Hosts{
+	c := &Hosts{
 		Engine: &engine.Engine{Epoch: 5}, hosts: map[types.NamespacedName]*live{}, index: newIndex(),
 		wake: make(chan event.GenericEvent, 64), base: t.Context(), Now: time.Now,
 	}
+	c.polls = engine.NewPoller(t.Context(), c.Engine, time.Hour, c.powerFound, c.bmcSilent)
+	nowhere := func(context.Context, bmc.Address) string { return "" }
+	c.ears = engine.NewEars(t.Context(), c.Engine, nowhere, c.bmcHeard)
+	return c
 }
 
 func (c *Hosts) put(name, last, bootID, keyHash string) {

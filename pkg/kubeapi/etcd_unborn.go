@@ -1,10 +1,13 @@
 package kubeapi
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
@@ -14,12 +17,12 @@ import (
 // dropUnborn removes what a very first start left that was killed before etcd had
 // committed anything: a log (WAL) in which there is no member yet. etcd takes it
 // for a member that restarts, and waits for ever for a leader that nobody can be.
-// Whatever was committed once is not touched: not a byte of it can have been
-// stored before.
+// A log in which anything was committed is not touched; before that, nothing can
+// have been stored.
 func dropUnborn(dir string, log *slog.Logger) error {
 	member := filepath.Join(dir, "member")
 	logs, err := filepath.Glob(filepath.Join(member, "wal", "*.wal"))
-	if err != nil || len(logs) != 1 {
+	if err != nil || len(logs) != 1 || !brief(logs[0]) {
 		return nil // none, or one that has been written for long
 	}
 	if snapshots, err := filepath.Glob(filepath.Join(member, "snap", "*.snap")); err != nil || len(snapshots) > 0 {
@@ -39,4 +42,21 @@ func dropUnborn(dir string, log *slog.Logger) error {
 		return fmt.Errorf("remove the remains of etcd's first start: %w", err)
 	}
 	return nil
+}
+
+// logPage is how etcd's log grows, in a file that was filled with zeros before.
+const logPage = 4096
+
+// brief reports whether a log ends within its first page, as that of a member
+// that is not born yet does. Others need not be read at every start: they may
+// have 60 MB.
+func brief(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	page := make([]byte, logPage)
+	n, err := f.ReadAt(page, logPage)
+	return (err == nil || errors.Is(err, io.EOF)) && !slices.ContainsFunc(page[:n], func(b byte) bool { return b != 0 })
 }

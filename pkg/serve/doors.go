@@ -260,7 +260,7 @@ func (o *operators) allowed(w http.ResponseWriter, r *http.Request, verb, resour
 }
 
 func (o *operators) allowedOne(w http.ResponseWriter, r *http.Request, verb, resource, namespace, name string) bool {
-	err := o.kube.AllowOne(r.Context(), r, verb, resource, namespace, name)
+	err := o.kube.Allow(r.Context(), r, verb, resource, namespace, name)
 	if err == nil {
 		return true
 	}

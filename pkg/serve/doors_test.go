@@ -309,17 +309,17 @@ func TestClientCertificates(t *testing.T) {
 	k := auth.Kube{Client: api(t), ClientCA: kube.Certificate()}
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/blobs/v1", http.NoBody)
 	r.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf, kube.Certificate()}}}
-	if err := k.Allow(t.Context(), r, "create", "blobs"); err != nil {
+	if err := k.Allow(t.Context(), r, "create", "blobs", "", ""); err != nil {
 		t.Errorf("an administrator: %v", err)
 	}
 	leaf.Subject.Organization = nil
-	if err := k.Allow(t.Context(), r, "create", "blobs"); err == nil || errors.Is(err, auth.ErrUnauthenticated) {
+	if err := k.Allow(t.Context(), r, "create", "blobs", "", ""); err == nil || errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("a user without a role: %v", err)
 	}
 	// An agent's certificate is of our own authority, and no user's.
 	r.TLS.VerifiedChains[0][1] = newCA(t).Certificate()
 	leaf.Subject.Organization = []string{"system:masters"}
-	if err := k.Allow(t.Context(), r, "create", "blobs"); !errors.Is(err, auth.ErrUnauthenticated) {
+	if err := k.Allow(t.Context(), r, "create", "blobs", "", ""); !errors.Is(err, auth.ErrUnauthenticated) {
 		t.Errorf("a certificate of another authority: %v", err)
 	}
 }

@@ -311,15 +311,10 @@ func (s *System) awaitTask(ctx context.Context, op, uri string) error {
 				return s.e.classify(ctx, op, err)
 			}
 		}
-		var t task
-		a, err := s.e.get(ctx, op, uri, &t)
-		if unsupported(err) {
+		p, found, err := s.pollTask(ctx, op, uri)
+		if !found || unsupported(err) {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-		p, err := t.progress(op, a.status)
 		if err != nil || p.Done {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -54,6 +55,12 @@ func TestEvents(t *testing.T) {
 		t.Fatal(a.raw)
 	}
 	<-got
+	// The BMC notes an event once its subscriber has answered, which is after it got it.
+	for deadline := time.Now().Add(10 * time.Second); len(s.details(KindEvent)) < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("journal %v, lost %v", s.details(KindEvent), s.details(KindEventLost))
+		}
+	}
 	list := s.do(t, base, call{method: "GET", path: subscriptionsPath})
 	uri := idsIn(list.body["Members"])
 	if len(uri) != 1 || s.do(t, base, call{method: "DELETE", path: uri[0]}).status != http.StatusNoContent {
