@@ -21,6 +21,9 @@ there already: the one that --kubeconfig names, or the cluster that this runs in
 			if err := s.complete(a, cmd); err != nil {
 				return err
 			}
+			if err := s.Webhook.Check(); err != nil {
+				return cli.Usage("%v", err)
+			}
 			cfg, _, err := a.Config()
 			if err != nil {
 				return err
@@ -30,6 +33,9 @@ there already: the one that --kubeconfig names, or the cluster that this runs in
 		},
 	}
 	s.flags(cmd.Flags(), a.DataDir())
+	cmd.Flags().StringVar(&s.Webhook.Service, "webhook-service", "", "namespace/name of the Service, port 443, behind which the API finds the admission webhooks; empty: none are served")
+	cmd.Flags().StringVar(&s.Webhook.URL, "webhook-url", "", "https://host:port at which the API finds the admission webhooks, instead of a Service")
+	cmd.Flags().StringVar(&s.Webhook.Address, "webhook-address", ":9443", "address of the admission webhooks")
 	cmd.Flags().BoolVar(&s.LeaderElection, "leader-elect", true, "wait until no other manager leads")
 	return cmd
 }

@@ -15,25 +15,30 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 )
 
-// consoleAnnotation says when a host's serial console is recorded.
-const consoleAnnotation = "ingot.dev/console"
+const (
+	// consoleAnnotation says when a host's serial console is recorded.
+	consoleAnnotation = "ingot.dev/console"
+	// strictHints makes several disks that match the hints an error.
+	strictHints = "ingot.dev/strict-root-device-hints"
+	// bmcPrefix begins those that say how to speak to the BMC.
+	bmcPrefix = "ingot.dev/bmc-"
+)
 
 // checkAnnotations reads those that are orders, in the order of their keys.
 func checkAnnotations(h *Host) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("metadata", "annotations")
-	keys := make([]string, 0, len(h.Annotations))
-	for key := range h.Annotations {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
+	for _, key := range sorted(h.Annotations) {
 		value := h.Annotations[key]
+		shown := cut(value)
 		var err error
 		switch {
 		case key == metal3api.StatusAnnotation:
-			err = checkStatus(value)
-		case key == metal3api.RebootAnnotationPrefix, strings.HasPrefix(key, metal3api.RebootAnnotationPrefix+"/"):
+			// Its URLs may hold passwords.
+			shown, err = fmt.Sprintf("(%d bytes)", len(value)), checkStatus(value)
+		case key == metal3api.DetachedAnnotation:
+			err = checkDetached(value)
+		case isReboot(key):
 			err = checkReboot(value)
 		case key == metal3api.InspectAnnotationPrefix:
 			if value != "" && value != inspectDisabled {
@@ -43,14 +48,19 @@ func checkAnnotations(h *Host) field.ErrorList {
 			if !slices.Contains([]string{"operations", "always", "never"}, value) {
 				err = errors.New("may be operations, always or never")
 			}
+		case key == strictHints:
+			if !slices.Contains([]string{"", "true", "false"}, value) {
+				err = errors.New("may be true or false")
+			}
 		case key == metal3api.HardwareDetailsAnnotation:
+			shown = fmt.Sprintf("(%d bytes)", len(value))
 			err = checkHardware(value, h.InspectionDisabled())
 		}
-		if err == nil && strings.HasPrefix(key, "ingot.dev/bmc-") {
+		if err == nil && strings.HasPrefix(key, bmcPrefix) {
 			err = checkBMCOption(h.Spec.BMC.Address, key, value)
 		}
 		if err != nil {
-			errs = append(errs, field.Invalid(path.Key(key), cut(value), err.Error()))
+			errs = append(errs, field.Invalid(path.Key(key), shown, err.Error()))
 		}
 	}
 	return errs
@@ -80,6 +90,10 @@ func cut(s string) string {
 	return s
 }
 
+func isReboot(key string) bool {
+	return key == metal3api.RebootAnnotationPrefix || strings.HasPrefix(key, metal3api.RebootAnnotationPrefix+"/")
+}
+
 func checkReboot(value string) error {
 	if value == "" {
 		return nil
@@ -93,6 +107,24 @@ func checkReboot(value string) error {
 		return nil
 	}
 	return fmt.Errorf("mode %q is not known: use hard or soft", args.Mode)
+}
+
+// checkDetached reads how a host is detached. What is no JSON object is a plain
+// detach, as Metal3 has it; an object that is written wrong would be one too, and
+// its deletion would not be delayed.
+func checkDetached(value string) error {
+	if !strings.HasPrefix(strings.TrimSpace(value), "{") {
+		return nil
+	}
+	var args metal3api.DetachedAnnotationArguments
+	if err := json.Unmarshal([]byte(value), &args); err != nil {
+		return fmt.Errorf(`leave it empty, or write JSON like {"deleteAction":"delay"}: %w`, err)
+	}
+	switch args.DeleteAction {
+	case "", metal3api.DetachedDeleteActionDelay, metal3api.DetachedDeleteActionDelete:
+		return nil
+	}
+	return fmt.Errorf("deleteAction %q is not known: use delay or delete", args.DeleteAction)
 }
 
 // checkStatus reads the status that a move carries along. It may come from a

@@ -14,6 +14,20 @@ type Host struct {
 	// RootVolumes tells for each of spec.raid.softwareRAIDVolumes whether it
 	// holds the operating system (v0.14).
 	RootVolumes []bool
+	// Interfaces are spec.networkInterfaces (v0.14).
+	Interfaces []Interface
+}
+
+// Interface is one of spec.networkInterfaces.
+type Interface struct {
+	Name                  string      `json:"name"`
+	MACAddress            string      `json:"macAddress"`
+	HostNetworkAttachment *attachment `json:"hostNetworkAttachment"`
+}
+
+type attachment struct {
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
 }
 
 const (
@@ -37,6 +51,7 @@ func Decode(raw []byte) (*Host, error) {
 					RootVolume bool `json:"rootVolume"`
 				} `json:"softwareRAIDVolumes"`
 			} `json:"raid"`
+			NetworkInterfaces []Interface `json:"networkInterfaces"`
 		} `json:"spec"`
 	}
 	if err := json.Unmarshal(raw, &newer); err != nil {
@@ -45,5 +60,6 @@ func Decode(raw []byte) (*Host, error) {
 	for _, v := range newer.Spec.RAID.SoftwareRAIDVolumes {
 		h.RootVolumes = append(h.RootVolumes, v.RootVolume)
 	}
+	h.Interfaces = newer.Spec.NetworkInterfaces
 	return h, nil
 }

@@ -2,7 +2,6 @@ package admission
 
 import (
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	metal3api "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
@@ -27,6 +27,7 @@ func Create(h *Host) field.ErrorList {
 	errs = append(errs, checkImage(h.Spec.Image, spec.Child("image"))...)
 	errs = append(errs, checkAnnotations(h)...)
 	errs = append(errs, checkInspection(h, spec.Child("inspectionMode"))...)
+	errs = append(errs, checkInterfaces(h.Interfaces, spec.Child("networkInterfaces"))...)
 	if h.Spec.Firmware != nil { //nolint:staticcheck // deprecated upstream, hence refused
 		errs = append(errs, field.Forbidden(spec.Child("firmware"),
 			"no driver supports it any longer: set the values in the host's HostFirmwareSettings"))
@@ -39,16 +40,28 @@ func Create(h *Host) field.ErrorList {
 }
 
 // Update judges a change: what it makes worse, and what may not change.
-func Update(h, old *Host) field.ErrorList {
-	if h.DeletionTimestamp != nil {
+func Update(h, old *Host) field.ErrorList { return change(h, old, Create, fixed) }
+
+// change judges a change by what it makes worse, and by what may not change. An
+// object that is being deleted may lose its finalizers whatever else is wrong.
+func change[T metav1.Object](now, old T, create func(T) field.ErrorList, fixed func(now, old T) field.ErrorList) field.ErrorList {
+	if now.GetDeletionTimestamp() != nil {
 		return nil
 	}
 	before := map[string]bool{}
-	for _, err := range Create(old) {
+	for _, err := range create(old) {
 		before[err.Error()] = true
 	}
-	errs := slices.DeleteFunc(Create(h), func(err *field.Error) bool { return before[err.Error()] })
+	errs := slices.DeleteFunc(create(now), func(err *field.Error) bool { return before[err.Error()] })
+	if fixed != nil {
+		errs = append(errs, fixed(now, old)...)
+	}
+	return errs
+}
 
+// fixed is what of a host may change in some states only, or never.
+func fixed(h, old *Host) field.ErrorList {
+	var errs field.ErrorList
 	spec := field.NewPath("spec")
 	if was, is := old.Spec.BMC.Address, h.Spec.BMC.Address; was != "" && was != is && !addressMayChange(h) {
 		errs = append(errs, field.Forbidden(spec.Child("bmc", "address"),
@@ -112,7 +125,12 @@ func checkBMC(h *Host, spec *field.Path) field.ErrorList {
 	path := spec.Child("bmc", "address")
 	a, err := bmc.ParseAddress(h.Spec.BMC.Address)
 	if err != nil {
-		return append(errs, field.Invalid(path, withoutPassword(h.Spec.BMC.Address), err.Error()))
+		detail := err.Error()
+		if strings.Contains(h.Spec.BMC.Address, "@") {
+			// What is wrong may be part of a password.
+			detail = "user and password do not belong into the address: put them into the Secret that credentialsName names"
+		}
+		return append(errs, field.Invalid(path, shown(h.Spec.BMC.Address), detail))
 	}
 	switch {
 	case mac != "":
@@ -136,26 +154,19 @@ func checkBMC(h *Host, spec *field.Path) field.ErrorList {
 	return errs
 }
 
-// withoutPassword hides what a person may have put before the @ of a URL.
-func withoutPassword(address string) string {
-	if i := strings.LastIndexByte(address, '@'); i >= 0 {
-		return "(hidden)" + address[i:]
-	}
-	return address
-}
-
 func checkSecrets(h *Host, spec *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	check := func(name string, ref *corev1.SecretReference) {
-		if ref != nil && ref.Namespace != "" && ref.Namespace != h.Namespace {
-			errs = append(errs, field.Forbidden(spec.Child(name, "namespace"),
-				"a Secret of another namespace cannot be used: copy it into "+h.Namespace))
-		}
+	errs = append(errs, checkSecret(h.Spec.UserData, h.Namespace, spec.Child("userData"))...)
+	errs = append(errs, checkSecret(h.Spec.NetworkData, h.Namespace, spec.Child("networkData"))...)
+	return append(errs, checkSecret(h.Spec.MetaData, h.Namespace, spec.Child("metaData"))...)
+}
+
+func checkSecret(ref *corev1.SecretReference, namespace string, path *field.Path) field.ErrorList {
+	if ref == nil || ref.Namespace == "" || ref.Namespace == namespace {
+		return nil
 	}
-	check("userData", h.Spec.UserData)
-	check("networkData", h.Spec.NetworkData)
-	check("metaData", h.Spec.MetaData)
-	return errs
+	return field.ErrorList{field.Forbidden(path.Child("namespace"),
+		"a Secret of another namespace ("+ref.Namespace+") cannot be used: copy it into "+namespace)}
 }
 
 func checkRAID(h *Host, path *field.Path) field.ErrorList {
@@ -213,18 +224,10 @@ func checkImage(image *metal3api.Image, path *field.Path) field.ErrorList {
 		return nil
 	}
 	var errs field.ErrorList
-	u, err := url.Parse(image.URL)
-	switch {
-	case err != nil:
-		errs = append(errs, field.Invalid(path.Child("url"), withoutPassword(image.URL), "is no URL"))
-	case !slices.Contains([]string{"http", "https", "ftp", "gopher", "oci"}, u.Scheme):
-		errs = append(errs, field.Invalid(path.Child("url"), withoutPassword(image.URL), "the scheme must be http, https or oci"))
-	case u.Host == "":
-		errs = append(errs, field.Invalid(path.Child("url"), withoutPassword(image.URL), "names no server"))
-	}
+	errs = append(errs, checkURL(image.URL, path.Child("url"), "http", "https", "ftp", "gopher", "oci")...)
 	if image.IsOCI() {
 		if image.Checksum != "" {
-			errs = append(errs, field.Invalid(path.Child("checksum"), image.Checksum, "an oci image brings its own: leave it out"))
+			errs = append(errs, field.Invalid(path.Child("checksum"), shown(image.Checksum), "an oci image brings its own: leave it out"))
 		}
 		return errs
 	}

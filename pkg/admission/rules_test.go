@@ -84,6 +84,11 @@ func TestCreate(t *testing.T) {
 
 		{name: "unknown scheme", change: `spec: {bmc: {address: "redfsh://10.0.0.3"}}`, want: []string{"spec.bmc.address", "redfsh", "did you mean redfish"}},
 		{name: "removed scheme", change: `spec: {bmc: {address: "irmc://10.0.0.3"}}`, want: []string{"spec.bmc.address", "was removed"}},
+		{name: "address with half a password shows none", change: `spec: {bmc: {address: "redfish://root:hunter2/x@10.0.0.3"}}`, want: []string{"spec.bmc.address", "(hidden)@10.0.0.3", "credentialsName"}},
+		{name: "image with a password shows none", change: `spec: {image: {url: "file://root:hunter2@server/x?token=hunter2", checksum: "` + digest + `"}}`, want: []string{"spec.image.url", "file://(hidden)@server/x?(hidden)", "scheme"}},
+		{name: "image that is no URL shows none", change: `spec: {image: {url: "http://root:hunter2/3@server:x/y", checksum: "` + digest + `"}}`, want: []string{"spec.image.url", "(hidden)@server"}},
+		{name: "oci checksum with a password shows none", change: `spec: {image: {url: "oci://registry/x@sha256:12", checksum: "https://root:hunter2@server/x"}}`, want: []string{"spec.image.checksum", "https://(hidden)@server/x"}},
+		{name: "status with a password shows none", change: `metadata: {annotations: {baremetalhost.metal3.io/status: '{"provisioning":{"image":{"url":"http://root:hunter2@x"}},"errorType":"x"}'}}`, want: []string{"bytes)", "errorType"}},
 		{name: "address with a password shows none", change: `spec: {bmc: {address: "redfish://root:hunter2@10.0.0.3"}}`, want: []string{"spec.bmc.address", "(hidden)@10.0.0.3"}},
 		{name: "bare address is ipmi", change: `spec: {bmc: {address: "10.0.0.3:623"}}`},
 		{name: "ipmi cannot do hardware RAID", change: `spec: {bmc: {address: "ipmi://10.0.0.3"}, raid: {hardwareRAIDVolumes: [{level: "1"}]}}`, want: []string{"spec.raid.hardwareRAIDVolumes", "use a Redfish address"}},
@@ -107,6 +112,12 @@ func TestCreate(t *testing.T) {
 		{name: "disks counted wrong", change: `spec: {raid: {hardwareRAIDVolumes: [{level: "1", controller: c, physicalDisks: [a, b], numberOfPhysicalDisks: 3}]}}`, want: []string{"hardwareRAIDVolumes[0].numberOfPhysicalDisks", "3"}},
 		{name: "root volume", change: `spec: {raid: {softwareRAIDVolumes: [{level: "1", rootVolume: true}, {level: "0"}]}}`},
 		{name: "two root volumes", change: `spec: {raid: {softwareRAIDVolumes: [{level: "1", rootVolume: true}, {level: "1", rootVolume: true}]}}`, want: []string{"softwareRAIDVolumes[1].rootVolume", "Duplicate"}},
+		{name: "interfaces", change: `spec: {networkInterfaces: [{name: eth0, hostNetworkAttachment: {name: a}}, {macAddress: "52:54:00:12:34:56", switchPort: {switchID: x, portID: y}}]}`},
+		{name: "interface by nothing", change: `spec: {networkInterfaces: [{hostNetworkAttachment: {name: a}}]}`, want: []string{"spec.networkInterfaces[0]", "exactly one"}},
+		{name: "interface by both", change: `spec: {networkInterfaces: [{name: eth0, macAddress: "52:54:00:12:34:56"}]}`, want: []string{"spec.networkInterfaces[0]", "exactly one"}},
+		{name: "interface MAC", change: `spec: {networkInterfaces: [{macAddress: "52:54"}]}`, want: []string{"spec.networkInterfaces[0].macAddress", "52:54"}},
+		{name: "interface twice", change: `spec: {networkInterfaces: [{macAddress: "52:54:00:12:34:AB"}, {macAddress: "52:54:00:12:34:ab"}]}`, want: []string{"spec.networkInterfaces[1].macAddress", "Duplicate"}},
+		{name: "attachment without a name", change: `spec: {networkInterfaces: [{name: eth0, hostNetworkAttachment: {namespace: x}}]}`, want: []string{"spec.networkInterfaces[0].hostNetworkAttachment.name", "Required"}},
 		{name: "root volume of another level", change: `spec: {raid: {softwareRAIDVolumes: [{level: "0", rootVolume: true}]}}`, want: []string{"rootVolume", "level 1"}},
 		{name: "root volume and hints", change: `spec: {rootDeviceHints: {model: x}, raid: {softwareRAIDVolumes: [{level: "1", rootVolume: true}]}}`, want: []string{"rootVolume", "rootDeviceHints"}},
 
@@ -132,6 +143,12 @@ func TestCreate(t *testing.T) {
 		{name: "other annotation", change: `metadata: {annotations: {reboot.metal3.iox: now}}`},
 		{name: "console", change: `metadata: {annotations: {ingot.dev/console: always}}`},
 		{name: "console value", change: `metadata: {annotations: {ingot.dev/console: record}}`, want: []string{"metadata.annotations[ingot.dev/console]", "operations, always or never"}},
+		{name: "plain detach", change: `metadata: {annotations: {baremetalhost.metal3.io/detached: assisted-service}}`},
+		{name: "delayed detach", change: `metadata: {annotations: {baremetalhost.metal3.io/detached: '{"deleteAction":"delay","force":true}'}}`},
+		{name: "detach action", change: `metadata: {annotations: {baremetalhost.metal3.io/detached: '{"deleteAction":"dela"}'}}`, want: []string{"metadata.annotations[baremetalhost.metal3.io/detached]", "dela", "delay or delete"}},
+		{name: "detach not JSON", change: `metadata: {annotations: {baremetalhost.metal3.io/detached: '{"force":1}'}}`, want: []string{"baremetalhost.metal3.io/detached", "leave it empty"}},
+		{name: "strict hints", change: `metadata: {annotations: {ingot.dev/strict-root-device-hints: "true"}}`},
+		{name: "strict hints value", change: `metadata: {annotations: {ingot.dev/strict-root-device-hints: "yes"}}`, want: []string{"metadata.annotations[ingot.dev/strict-root-device-hints]", "true or false"}},
 		{name: "inspect", change: `metadata: {annotations: {inspect.metal3.io: ""}}`},
 		{name: "inspect value", change: `metadata: {annotations: {inspect.metal3.io: yes please}}`, want: []string{"metadata.annotations[inspect.metal3.io]", "disabled"}},
 		{name: "inspect contradicts", change: `{metadata: {annotations: {inspect.metal3.io: disabled}}, spec: {inspectionMode: agent}}`, want: []string{"spec.inspectionMode", "the opposite"}},
@@ -204,20 +221,4 @@ func TestUpdate(t *testing.T) {
 			check(t, errs.ToAggregate(), tc.want)
 		})
 	}
-}
-
-// What comes over the network is judged or refused, never a panic.
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte(`{"metadata":{"name":"x","annotations":{"reboot.metal3.io":"{}"}},"spec":{"raid":{"softwareRAIDVolumes":[{"rootVolume":true}]}}}`))
-	f.Add([]byte(`{"spec":{"image":{"url":"http://[::1"},"bmc":{"address":"redfish://[::1"}}}`))
-	f.Add([]byte(`null`))
-	f.Add([]byte(`{"spec":{"raid":null,"rootDeviceHints":{"deviceName":"/dev/"}}}`))
-	f.Fuzz(func(_ *testing.T, raw []byte) {
-		h, err := admission.Decode(raw)
-		if err != nil {
-			return
-		}
-		admission.Create(h)
-		admission.Update(h, h)
-	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func TestHandler(t *testing.T) {
-	h, err := admission.Handler()
+	h, err := admission.Handler(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

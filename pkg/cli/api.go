@@ -44,7 +44,7 @@ func (a *App) DataDir() string {
 var errNoAPI = errors.New("there is no API to talk to: start one with `ingot serve` (or `ingot lab up`), or name yours with --kubeconfig")
 
 // kubeconfig looks where kubectl looks first (--kubeconfig, KUBECONFIG), then into
-// the data directory, then at ~/.kube/config.
+// the data directory, then at ~/.kube/config, then at the cluster that this runs in.
 func (a *App) kubeconfig() (clientcmd.ClientConfig, string, error) {
 	rules := &clientcmd.ClientConfigLoadingRules{}
 	overrides := &clientcmd.ConfigOverrides{}
@@ -60,6 +60,8 @@ func (a *App) kubeconfig() (clientcmd.ClientConfig, string, error) {
 		rules.ExplicitPath, source = data, data
 	case exists(home):
 		rules.ExplicitPath, source = home, home
+	case a.Env("KUBERNETES_SERVICE_HOST") != "":
+		source = "of the pod's service account" // client-go reads it where nothing is named
 	default:
 		return nil, "", errNoAPI
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -157,6 +158,10 @@ func TestWhereTheAPIIs(t *testing.T) {
 				t.Errorf("got %s, %s; want %s, %s", cfg.Host, namespace, tt.host, tt.namespace)
 			}
 		})
+	}
+	pod := App{Env: func(k string) string { return map[string]string{"KUBERNETES_SERVICE_HOST": "10.0.0.1"}[k] }}
+	if _, _, err := pod.Config(); err == nil || errors.Is(err, errNoAPI) || !strings.Contains(err.Error(), "the pod's service account") {
+		t.Errorf("in a pod without an account: %v", err)
 	}
 	root := App{Env: func(string) string { return "" }, root: true}
 	if got := root.DataDir(); got != "/var/lib/ingot" {

@@ -3,7 +3,6 @@ package kubeapi_test
 import (
 	"crypto/tls"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	metal3api "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	registrationac "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/pkg/admission"
@@ -22,13 +20,11 @@ import (
 // The API asks the webhook, at an address and behind a Service that there is
 // none of, over a certificate of its own CA.
 func TestAdmission(t *testing.T) {
-	handler, err := admission.Handler()
+	handler, err := admission.Handler(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle(admission.Path, handler)
-	hook := httptest.NewUnstartedServer(mux)
+	hook := httptest.NewUnstartedServer(handler)
 	t.Cleanup(hook.Close)
 
 	s := start(t, kubeapi.Options{
@@ -50,7 +46,7 @@ func TestAdmission(t *testing.T) {
 	hook.StartTLS()
 
 	c := objects(t, s.RESTConfig())
-	for name, where := range map[string]*registrationac.WebhookClientConfigApplyConfiguration{
+	for name, where := range map[string]admission.Where{
 		"url":     admission.At("https://"+hook.Listener.Addr().String(), s.CA()),
 		"service": admission.Behind("ingot-system", "webhook", s.CA()),
 	} {

@@ -23,6 +23,7 @@ type Config struct {
 
 	RESTAddress, HTTPAddress, HTTPSAddress string
 	MetricsAddress, HealthAddress          string
+	Webhook                                Webhook
 
 	BootFiles string   // directory of kernels and ramdisks
 	Loaders   string   // directory of iPXE's loaders
@@ -56,7 +57,10 @@ func (c Config) index() string { return filepath.Join(c.DataDir, "images") }
 
 // listeners are the doors' sockets. They are opened before anything is written,
 // so that an address in use is said at once.
-type listeners struct{ rest, http, https net.Listener }
+type listeners struct {
+	rest, http, https net.Listener
+	webhook           net.Listener // nil: none
+}
 
 func (c Config) listen() (l listeners, err error) {
 	for _, door := range []struct {
@@ -66,7 +70,11 @@ func (c Config) listen() (l listeners, err error) {
 		{"--rest-address", c.RESTAddress, &l.rest},
 		{"--http-address", c.HTTPAddress, &l.http},
 		{"--https-address", c.HTTPSAddress, &l.https},
+		{"--webhook-address", c.Webhook.Address, &l.webhook},
 	} {
+		if door.to == &l.webhook && !c.Webhook.wanted() {
+			continue
+		}
 		if *door.to, err = net.Listen("tcp", door.addr); err != nil {
 			l.close()
 			return l, fmt.Errorf("%s %s: %w: name another address, or port 0 for any", door.flag, door.addr, err)
@@ -76,7 +84,7 @@ func (c Config) listen() (l listeners, err error) {
 }
 
 func (l listeners) close() {
-	for _, x := range []net.Listener{l.rest, l.http, l.https} {
+	for _, x := range []net.Listener{l.rest, l.http, l.https, l.webhook} {
 		if x != nil {
 			x.Close()
 		}

@@ -42,7 +42,10 @@ func doorTLS(ca *auth.CA, kube *x509.Certificate) *tls.Config {
 }
 
 type certCache struct {
-	ca   *auth.CA
+	ca    *auth.CA
+	names []string // beside localhost and ingot
+	ips   []net.IP // beside the address that a client came to
+
 	mu   sync.Mutex
 	byIP map[string]*tls.Certificate
 }
@@ -61,7 +64,7 @@ func (c *certCache) get(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if cert := c.byIP[ip.String()]; cert != nil && time.Until(cert.Leaf.NotAfter) > renewBefore {
 		return cert, nil
 	}
-	cert, err := c.ca.Server([]net.IP{ip.AsSlice()}, []string{"localhost", "ingot"})
+	cert, err := c.ca.Server(append([]net.IP{ip.AsSlice()}, c.ips...), append([]string{"localhost", "ingot"}, c.names...))
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -226,6 +227,14 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 			return err
 		}
 	}
+	if s.l.webhook != nil {
+		hooks, err := s.webhookServer()
+		if err != nil {
+			return err
+		}
+		servers = append(servers, hooks)
+		serve("webhooks", hooks, tls.NewListener(s.l.webhook, s.webhookTLS()))
+	}
 	mgrCtx, stopManager := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopManager()
 	mgrDone := make(chan error, 1)
@@ -237,6 +246,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 				fail <- err
 			}
 		})
+		wg.Go(func() { s.keepWebhooks(actions) })
 	}
 
 	err = s.announce(ctx, mgr)
@@ -303,6 +313,7 @@ func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
 		},
 		HealthProbeBindAddress:  s.HealthAddress,
+		Controller:              config.Controller{SkipNameValidation: new(true)}, // two services in one process are two
 		LeaderElection:          s.LeaderElection,
 		LeaderElectionID:        "ingot",
 		LeaderElectionNamespace: namespace,
@@ -320,11 +331,13 @@ func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
 func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, store *blob.Store, hub *engine.Hub, cons *consoles, own string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
-	hooks, err := admission.Handler()
+	hooks, err := admission.Handler(s.direct)
 	if err != nil {
 		return nil, err
 	}
-	mux.Handle("POST "+admission.Path, hooks)
+	for _, path := range admission.Paths() {
+		mux.Handle("POST "+path, hooks)
+	}
 	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca})
 	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
 	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own}
