@@ -42,7 +42,7 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar((*string)(&s.RecordConsoles), "record-consoles", string(serve.RecordOperations), "when the machines' serial consoles are recorded: operations (that boot the machine), always or never")
 	f.DurationVar(&s.PollEvery, "power-poll", time.Minute, "how often each host's power is read")
 	f.BoolVar(&s.BMCEvents, "bmc-events", true, "have BMCs push Redfish events to the HTTPS door, so that a change of power is seen at once")
-	f.IntVar(&s.Workers, "workers", 16, "hosts that are worked on at the same time")
+	f.IntVar(&s.Workers, "workers", defaultWorkers, "hosts that are worked on at the same time")
 	f.DurationVar(&s.Machine.HelloTimeout, "boot-timeout", s.Machine.HelloTimeout, "how long a machine may take from power on to the agent's call")
 	f.DurationVar(&s.Machine.RetryUnit, "retry-unit", s.Machine.RetryUnit, "half of the first wait after a failure; it doubles each time")
 	f.IntVar(&s.Machine.MaxTries, "max-provisioning-retries", s.Machine.MaxTries, "how often one image is tried on a host; 0: no limit")
@@ -63,7 +63,7 @@ func fill(f *pflag.FlagSet, path string) error {
 		}
 	}
 	for name := range file {
-		if f.Lookup(name) == nil {
+		if fl := f.Lookup(name); fl == nil || fl.Name != name {
 			return cli.Usage("--config %s: there is no setting %q; the names are those of the flags (ingot serve --help)", path, name)
 		}
 	}

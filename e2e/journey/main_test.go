@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -40,6 +41,8 @@ type service struct {
 	images     *imageServer
 	racks      atomic.Int32
 	log        lockedBuffer // everything that the service logged
+	metrics    string       // address of the metrics
+	health     string       // address of /healthz and /readyz
 
 	mu        sync.Mutex
 	passwords []string // of all BMCs
@@ -120,13 +123,19 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 	machine := host.Defaults()
 	machine.RetryUnit, machine.HelloTimeout, machine.MaxTries = 100*time.Millisecond, 8*time.Second, 0
 	const any = "127.0.0.1:0"
+	if shared.metrics, err = ownPort(); err == nil {
+		shared.health, err = ownPort()
+	}
+	if err != nil {
+		return nil, err
+	}
 	ready := &readyWriter{line: make(chan string, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- serve.Run(ctx, serve.Config{
 			REST: api.RESTConfig(), ClientCA: ca, DataDir: dir, Embedded: true, APIAddress: api.RESTConfig().Host,
-			RESTAddress: any, HTTPAddress: any, HTTPSAddress: any, MetricsAddress: "0", HealthAddress: "0",
+			RESTAddress: any, HTTPAddress: any, HTTPSAddress: any, MetricsAddress: shared.metrics, HealthAddress: shared.health,
 			BootFiles: boot, Flavour: "vm", Loopback: []string{shared.images.server.Listener.Addr().String()},
 			Machine: machine, PollEvery: time.Second, AgentSilence: 35 * time.Second, Workers: 16,
 			Log: log, Out: ready,
@@ -153,6 +162,19 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 	}
 	shared.doors = cm.Data
 	return stop, nil
+}
+
+// ownPort is an address for a listener that does not say which port it got. It is
+// outside the range that the kernel gives to whoever asks for any.
+func ownPort() (string, error) {
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", err
 }
 
 // secretInLog finds a BMC's password in what the service logged.

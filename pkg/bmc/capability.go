@@ -266,6 +266,12 @@ type Health interface {
 	Health(ctx context.Context) (HealthReport, error)
 }
 
+// Glance is a Conn that tells with the power state, in the same request, how the
+// machine is as a whole: OK, Warning, Critical, or nothing where it does not say.
+type Glance interface {
+	Glance(ctx context.Context) (PowerState, string, error)
+}
+
 // LogEntry is one line of the BMC's event log.
 type LogEntry struct {
 	ID       string

@@ -25,6 +25,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/metric"
 	"github.com/ingot-metal/ingot/pkg/record"
 )
 
@@ -36,7 +37,8 @@ type Hosts struct {
 	Store     record.Store
 	Engine    *engine.Engine
 	Events    EventSink
-	Consoles  Consoles // may be nil
+	Consoles  Consoles    // may be nil
+	Metrics   *metric.Set // may be nil
 	Log       *slog.Logger
 	NewID     func() string // of a host
 	Now       func() time.Time
@@ -66,6 +68,9 @@ type live struct {
 	extra  record.Extra
 	acks   []chan struct{}
 
+	shown host.Host // as people were last told of; behind h while a write fails
+	told  told      // what else they were told
+
 	past     []v1alpha1.TimelineEntry // not written yet
 	timeline *v1alpha1.HostTimeline   // as last written; nil: not known
 	mu       sync.Mutex
@@ -85,6 +90,7 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	c.restored = make(chan struct{})
 	c.wake = make(chan event.GenericEvent, 1024)
 	c.polls = engine.NewPoller(ctx, c.Engine, c.PollEvery, c.powerFound, c.bmcSilent)
+	c.polls.Healths = c.healthFound
 	c.ears = engine.NewEars(ctx, c.Engine, c.EventsAt, c.bmcHeard)
 	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
 	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
@@ -96,7 +102,7 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
 		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
-		Complete(reconcile.Func(c.reconcile))
+		Complete(reconcile.Func(c.counted))
 }
 
 // usersOf finds the hosts that use a Secret, by the owner references that a
@@ -149,12 +155,24 @@ func (c *Hosts) forget(k types.NamespacedName) {
 	c.Engine.Cancel(k)
 	c.polls.Forget(k)
 	c.ears.Forget(k)
+	c.Metrics.Forget(k.Namespace, k.Name)
 	if l != nil {
 		c.consoleGone(k, l)
 		for _, a := range l.acks {
 			close(a)
 		}
 	}
+}
+
+// counted is reconcile, counted. A host that turns out to be gone leaves no count
+// behind.
+func (c *Hosts) counted(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	c.Metrics.Reconciling(req.Namespace, req.Name)
+	res, err := c.reconcile(ctx, req)
+	if err != nil {
+		c.Metrics.ReconcileFailed()
+	}
+	return res, err
 }
 
 // reconcile brings one host a step on: read, step, write, act.
@@ -193,9 +211,11 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 		// What was decided stays decided; it is carried out once it is written.
 		return ctrl.Result{}, err
 	}
-	c.tell(l, before)
+	shown := l.shown
+	l.shown = l.h
+	c.tell(l, shown)
 	c.act(ctx, req.NamespacedName, l, creds)
-	c.remember(ctx, l, before)
+	c.remember(ctx, l, shown)
 	return ctrl.Result{RequeueAfter: c.rest(req.NamespacedName, l, creds)}, nil
 }
 
@@ -214,6 +234,7 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 	if n := b.Spec.BMC.CredentialsName; n != "" {
 		s, err := c.claim(ctx, b, n)
 		if err != nil {
+			c.Metrics.CredentialsUnread()
 			return host.Wants{}, bmc.Credentials{}, err
 		}
 		secret = s
@@ -258,6 +279,7 @@ func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
 	}
 	l.objs.HR = hr
 	l.h = record.Load(b, hr, w).Resume()
+	l.shown, l.told.profile = l.h, b.Status.HardwareProfile
 	l.loaded = true
 	return nil
 }
@@ -267,6 +289,7 @@ func (c *Hosts) step(l *live, w host.Wants) {
 	now := c.Now()
 	feed := func(e host.Event) {
 		h, as := c.Machine.Step(l.h, now, e)
+		c.Metrics.Stepped(l.h, h, as, now)
 		l.h = h
 		l.todo = append(l.todo, as...)
 	}
@@ -410,6 +433,11 @@ func (c *Hosts) rest(k types.NamespacedName, l *live, creds bmc.Credentials) tim
 // powerFound tells a host of a power that is not the one last known.
 func (c *Hosts) powerFound(k types.NamespacedName, p host.Power) {
 	c.post(k, post{Post: engine.Post{Event: host.PowerRead{Power: p}}})
+}
+
+// healthFound tells a host of a health that is not the one last known.
+func (c *Hosts) healthFound(k types.NamespacedName, h host.Health) {
+	c.post(k, post{Post: engine.Post{Event: host.PowerRead{Health: h}}})
 }
 
 // bmcSilent has a BMC verified that polls do not reach. It may have been

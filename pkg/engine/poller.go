@@ -32,6 +32,11 @@ const (
 // behind our back is seen. What it finds stays in memory unless it is news. Each
 // host has a clock of its own; there is no round in which all are asked.
 type Poller struct {
+	// Healths, if not nil, is told of a health that is not the one last known and
+	// that two polls in a row have found: sensors flicker, and each change is
+	// written down. It is set before the first Watch, and may not block.
+	Healths func(types.NamespacedName, host.Health)
+
 	ctx    context.Context
 	engine *Engine
 	every  time.Duration
@@ -49,8 +54,9 @@ type watched struct {
 	in      Input
 	timer   *time.Timer
 	polling bool
-	again   bool // asked for while polling
-	fails   int  // polls that failed in a row
+	again   bool        // asked for while polling
+	health  host.Health // that the last poll found, if it is news
+	fails   int         // polls that failed in a row
 }
 
 // NewPoller makes a Poller that works until ctx is done. Two polls of a host are
@@ -133,10 +139,10 @@ func (p *Poller) poll(w *watched) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, pollTimeout)
-	power, err := p.engine.ReadPower(ctx, in)
+	power, health, err := p.engine.Glance(ctx, in)
 	cancel()
 	<-lane
-	p.end(w, asked, power, err)
+	p.end(w, asked, power, health, err)
 }
 
 // begin says what to poll and among whom. A host that is busy is passed over: who
@@ -160,7 +166,7 @@ func (p *Poller) begin(w *watched) (in Input, asked bool, lane chan struct{}) {
 }
 
 // end takes in what a poll found, and tells of what is news.
-func (p *Poller) end(w *watched, asked bool, power host.Power, err error) {
+func (p *Poller) end(w *watched, asked bool, power host.Power, health host.Health, err error) {
 	p.mu.Lock()
 	w.polling = false
 	k := w.in.Key
@@ -178,6 +184,7 @@ func (p *Poller) end(w *watched, asked bool, power host.Power, err error) {
 	if news {
 		w.in.Host.Power = power // told once
 	}
+	newHealth := w.healthNews(health, err)
 	next := jitter(p.every, 0.8, 1.2)
 	switch {
 	case w.again:
@@ -193,6 +200,23 @@ func (p *Poller) end(w *watched, asked bool, power host.Power, err error) {
 	case news:
 		p.found(k, power)
 	}
+	if newHealth && p.Healths != nil {
+		p.Healths(k, health)
+	}
+}
+
+// healthNews reports whether a poll confirmed another health.
+func (w *watched) healthNews(found host.Health, err error) bool {
+	if err != nil || found == host.HealthUnknown || found == w.in.Host.Health {
+		w.health = host.HealthUnknown
+		return false
+	}
+	if found != w.health {
+		w.health = found
+		return false
+	}
+	w.in.Host.Health, w.health = found, host.HealthUnknown // told once
+	return true
 }
 
 // jitter is a time between two shares of d.

@@ -210,7 +210,7 @@ func TestPollsGoBehind(t *testing.T) {
 	r := newRig(t)
 	seen := &priorities{board: r.board}
 	r.BMCs = bmcs{conn: seen}
-	if _, err := r.ReadPower(t.Context(), r.in); err != nil {
+	if _, _, err := r.Glance(t.Context(), r.in); err != nil {
 		t.Fatal(err)
 	}
 	r.do(host.Action{Verb: host.VerifyBMC})

@@ -34,7 +34,7 @@ func (e *Engine) verify(ctx context.Context, in Input, a host.Action) Post {
 			return failed(a, bmcProblem(ctx, in, err))
 		}
 	}
-	power, err := readPower(ctx, c)
+	power, health, err := glance(ctx, c)
 	if err != nil {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
@@ -44,19 +44,34 @@ func (e *Engine) verify(ctx context.Context, in Input, a host.Action) Post {
 		found.MACs = append(found.MACs, m.String())
 	}
 	return Post{
-		Event: host.Outcome{Seq: a.Seq, Power: power},
+		Event: host.Outcome{Seq: a.Seq, Power: power, Health: health},
 		Extra: record.Extra{BMC: found, Session: session(c)},
-		Note:  &Note{Reason: "BMCAccessValidated", Message: "Verified access to BMC"},
+		Note:  &Note{Reason: record.ReasonAccessValidated, Message: "Verified access to BMC"},
 	}
 }
 
-func readPower(ctx context.Context, c bmc.Conn) (host.Power, error) {
+// glance reads the power, and the health where that costs no further request:
+// hosts are many, and a BMC's sensors are dozens.
+func glance(ctx context.Context, c bmc.Conn) (host.Power, host.Health, error) {
+	if g, ok := c.(bmc.Glance); ok {
+		s, health, err := g.Glance(ctx)
+		return fromBMC(s), healthFromBMC(health), err
+	}
 	p, ok := c.(bmc.Power)
 	if !ok {
-		return host.PowerUnknown, nil
+		return host.PowerUnknown, host.HealthUnknown, nil
 	}
 	s, err := p.PowerState(ctx)
-	return fromBMC(s), err
+	return fromBMC(s), host.HealthUnknown, err
+}
+
+// healthFromBMC takes the three words that DSP0268 has for it, and no others.
+func healthFromBMC(s string) host.Health {
+	switch h := host.Health(s); h {
+	case host.Healthy, host.HealthWarning, host.HealthCritical:
+		return h
+	}
+	return host.HealthUnknown
 }
 
 func fromBMC(s bmc.PowerState) host.Power {
@@ -69,15 +84,15 @@ func fromBMC(s bmc.PowerState) host.Power {
 	return host.PowerUnknown
 }
 
-// ReadPower polls a host's power for the one who keeps its life cycle. It is no
-// action: nothing is awaited, and everything else goes ahead of it.
-func (e *Engine) ReadPower(ctx context.Context, in Input) (host.Power, error) {
+// Glance polls a host's power and health for the one who keeps its life cycle. It
+// is no action: nothing is awaited, and everything else goes ahead of it.
+func (e *Engine) Glance(ctx context.Context, in Input) (host.Power, host.Health, error) {
 	ctx = bmc.WithPriority(ctx, bmc.Background)
 	c, err := e.conn(ctx, in)
 	if err != nil {
-		return host.PowerUnknown, err
+		return host.PowerUnknown, host.HealthUnknown, err
 	}
-	return readPower(ctx, c)
+	return glance(ctx, c)
 }
 
 // setPower orders a power change and reads back until it is so.

@@ -19,11 +19,15 @@ type Outcome struct {
 	Seq     int64
 	Problem *Problem
 	Power   Power  // after a power action or VerifyBMC, if it was read
+	Health  Health // after VerifyBMC, if it was read
 	BootID  string // of OrderBoot
 }
 
-// PowerRead is a poll of the power state that found something.
-type PowerRead struct{ Power Power }
+// PowerRead is a poll that found something: another power, or another health.
+type PowerRead struct {
+	Power  Power  // unknown: as before
+	Health Health // unknown: as before
+}
 
 // Hello is an agent that called home with the boot that we ordered, and proved
 // to be the first to do so.

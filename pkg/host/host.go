@@ -32,6 +32,17 @@ const (
 	PowerOff     Power = "off"
 )
 
+// Health is what the BMC last said of the machine as a whole.
+type Health string
+
+// The healths.
+const (
+	HealthUnknown  Health = ""
+	Healthy        Health = "OK"
+	HealthWarning  Health = "Warning"
+	HealthCritical Health = "Critical"
+)
+
 // Image is what a person wants on a host's disk.
 type Image struct {
 	URL          string
@@ -132,6 +143,7 @@ type Host struct {
 	Problem    *Problem
 	ErrorCount int
 	Power      Power
+	Health     Health // shown to people; nothing follows from it
 	Good       string // version of the credentials that last worked
 	GoodAt     string // address they worked at
 	GoodWith   string // Wants.BMCOptions they worked with
@@ -143,7 +155,8 @@ type Host struct {
 	FailCount     int
 	Dirty         bool // a write was handed out since the disks were last cleaned
 	Detached      bool
-	Gone          bool // released: the finalizer may go
+	Gone          bool  // released: the finalizer may go
+	GaveUp        State // left unfinished, so that the host could be deleted
 }
 
 // Agent reports whether an agent of ours is believed to run in the machine.

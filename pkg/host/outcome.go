@@ -14,6 +14,9 @@ func (s *stepper) outcome(e Outcome) {
 	if e.Power != PowerUnknown {
 		h.Power = e.Power
 	}
+	if e.Health != HealthUnknown {
+		h.Health = e.Health
+	}
 	if e.Problem != nil {
 		s.failed(*e.Problem)
 		return
@@ -114,9 +117,15 @@ func (s *stepper) problem(kind OpKind, p Problem) {
 
 // powerRead takes in what a poll found. A machine that went off by itself has
 // lost its agent.
-func (s *stepper) powerRead(p Power) {
-	s.h.Power = p
-	if p == PowerOff && s.h.Agent() && (s.h.Op == nil || s.h.Op.Phase != PhaseStart) {
+func (s *stepper) powerRead(e PowerRead) {
+	if e.Health != HealthUnknown {
+		s.h.Health = e.Health
+	}
+	if e.Power == PowerUnknown {
+		return
+	}
+	s.h.Power = e.Power
+	if e.Power == PowerOff && s.h.Agent() && (s.h.Op == nil || s.h.Op.Phase != PhaseStart) {
 		s.lost()
 	}
 }

@@ -42,7 +42,7 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 	case Outcome:
 		s.outcome(e)
 	case PowerRead:
-		s.powerRead(e.Power)
+		s.powerRead(e)
 	case Hello:
 		if b := s.h.Boot; b != nil && b.ID == e.BootID {
 			b.Redeemed = true
@@ -207,9 +207,17 @@ func (s *stepper) deleteNext() bool {
 	case Provisioning, Provisioned:
 		return s.to(Deprovisioning)
 	case Deprovisioning:
-		return stuck && s.to(PoweringOffBeforeDelete)
+		if stuck {
+			h.GaveUp = Deprovisioning
+			return s.to(PoweringOffBeforeDelete)
+		}
+		return false
 	case PoweringOffBeforeDelete:
-		if h.Power == PowerOff || h.Wants.DisablePowerOff || stuck {
+		if h.Power == PowerOff || h.Wants.DisablePowerOff {
+			return s.to(Deleting)
+		}
+		if stuck {
+			h.GaveUp = PoweringOffBeforeDelete
 			return s.to(Deleting)
 		}
 		return false

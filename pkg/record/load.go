@@ -31,6 +31,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 			h.Power = host.PowerOn
 		}
 	}
+	h.Health = health(st.Conditions)
 	if st.Provisioning.Image.URL != "" {
 		h.Provisioned = image(st.Provisioning.Image)
 	}

@@ -173,9 +173,34 @@ func conditions(st *metal3.BareMetalHostStatus, h host.Host, generation int64) {
 	} else {
 		set(metal3.ProgressingCondition, false, metal3.NotProgressingReason)
 	}
-	// The BMC's health is not read yet: it is not claimed either way.
-	apimeta.SetStatusCondition(&st.Conditions, metav1.Condition{
-		Type: metal3.HealthyCondition, Status: metav1.ConditionUnknown,
-		Reason: metal3.UnknownHealthReason, ObservedGeneration: generation,
-	})
+	apimeta.SetStatusCondition(&st.Conditions, healthy(h, registered && !regError, generation))
+}
+
+// healths are the Healthy condition for what a BMC says.
+var healths = map[host.Health]metav1.Condition{
+	host.Healthy:        {Status: metav1.ConditionTrue, Reason: metal3.HealthyReason},
+	host.HealthWarning:  {Status: metav1.ConditionFalse, Reason: metal3.WarningHealthReason},
+	host.HealthCritical: {Status: metav1.ConditionFalse, Reason: metal3.CriticalHealthReason},
+}
+
+// healthy claims nothing of a machine whose BMC does not say, or is not reached.
+func healthy(h host.Host, reached bool, generation int64) metav1.Condition {
+	c, said := healths[h.Health]
+	if !said || !reached || h.Detached {
+		c = metav1.Condition{Status: metav1.ConditionUnknown, Reason: metal3.UnknownHealthReason}
+	}
+	c.Type, c.ObservedGeneration = metal3.HealthyCondition, generation
+	return c
+}
+
+// health reads back what the Healthy condition says.
+func health(conditions []metav1.Condition) host.Health {
+	if c := apimeta.FindStatusCondition(conditions, metal3.HealthyCondition); c != nil {
+		for h, as := range healths {
+			if c.Status == as.Status && c.Reason == as.Reason {
+				return h
+			}
+		}
+	}
+	return host.HealthUnknown
 }

@@ -44,9 +44,20 @@ type Config struct {
 	Workers      int
 
 	LeaderElection bool
-	Log            *slog.Logger
-	Out            io.Writer // told when it is ready
-	APIAddress     string    // for the line that says so
+	// LeaseDuration, RenewDeadline and RetryPeriod of the leader's Lease; 0:
+	// controller-runtime's 15, 10 and 2 s.
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// KubeQPS and KubeBurst limit requests to the Kubernetes API; 0: no limit of
+	// our own.
+	KubeQPS   float32
+	KubeBurst int
+	// Namespaces are those whose hosts are served; empty: all.
+	Namespaces []string
+	TLS        TLS
+
+	Log        *slog.Logger
+	Out        io.Writer // told when it is ready
+	APIAddress string    // for the line that says so
 }
 
 // namespace of our own objects: doors, authority, epoch.

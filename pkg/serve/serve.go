@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,11 +23,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -46,6 +47,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/httpboot"
 	"github.com/ingot-metal/ingot/pkg/image"
 	"github.com/ingot-metal/ingot/pkg/ipxe"
+	"github.com/ingot-metal/ingot/pkg/metric"
 	hostrecord "github.com/ingot-metal/ingot/pkg/record"
 	ironic "github.com/ingot-metal/ingot/pkg/rest"
 )
@@ -135,7 +137,12 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	if err != nil {
 		return err
 	}
-	mgr, err := s.manager(scheme)
+	counts := metric.New()
+	if err := metrics.Registry.Register(counts); err != nil {
+		return fmt.Errorf("registering the metrics: %w", err) // another service in this process
+	}
+	defer metrics.Registry.Unregister(counts)
+	mgr, err := s.manager(scheme, counts)
 	if err != nil {
 		return err
 	}
@@ -153,6 +160,8 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	defer endActions()
 	hub := &engine.Hub{}
 	pool := open.NewPool(bmcIdle(s.PollEvery))
+	pool.Observe = func(protocol string, err error) { counts.BMCCall(protocol, bmcClass(err)) }
+	told := newEvents(s.direct, s.Log)
 	eng := &engine.Engine{
 		BMCs: engine.NewPooled(pool, recorded(mgr.GetClient()), s.Log), Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
 		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch,
@@ -161,7 +170,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
 		Store:  hostrecord.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Now: time.Now},
-		Engine: eng, Events: events{mgr.GetEventRecorderFor("metal3-baremetal-controller")}, Log: s.Log, //nolint:staticcheck // core/v1 events: what kubectl describe and Metal3 show
+		Engine: eng, Events: told, Log: s.Log, Metrics: counts,
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
 	if s.BMCEvents {
@@ -198,7 +207,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	if err != nil {
 		return err
 	}
-	doorTLS := doorTLS(s.ca, s.ClientCA)
+	doorTLS := s.TLS.apply(doorTLS(s.ca, s.ClientCA))
 	networks.Doors = bootnet.Doors{
 		Hosts: addresses{hosts}, HTTP: boot, HTTPS: secure, TLS: doorTLS, HTTPPort: httpPort, HTTPSPort: port(s.l.https),
 		Loaders: loaders, Observe: watch.dhcp, Log: s.Log,
@@ -208,6 +217,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	}
 
 	var wg sync.WaitGroup
+	wg.Go(func() { told.run(actions) })
 	fail := make(chan error, 8)
 	serve := func(what string, srv *http.Server, l net.Listener) {
 		wg.Go(func() {
@@ -304,27 +314,55 @@ func reachable(l net.Listener) string {
 	return a.IP.String()
 }
 
-func (s *service) manager(scheme *runtime.Scheme) (ctrl.Manager, error) {
-	mgr, err := ctrl.NewManager(s.REST, ctrl.Options{
+func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Manager, error) {
+	cfg := rest.CopyConfig(s.REST)
+	cfg.QPS, cfg.Burst = s.KubeQPS, s.KubeBurst
+	if cfg.QPS == 0 {
+		// The API server shares itself out fairly (priority and fairness); a limit
+		// on our side only makes hosts wait for each other.
+		cfg.QPS = -1
+	}
+	cfg.Wrap(countWrites(counts))
+	opts := ctrl.Options{
 		Scheme: scheme,
 		Logger: logr.FromSlogHandler(s.Log.Handler()),
 		Metrics: metricsserver.Options{
 			BindAddress: s.MetricsAddress, SecureServing: true,
 			FilterProvider: filters.WithAuthenticationAndAuthorization,
+			TLSOpts:        []func(*tls.Config){func(c *tls.Config) { s.TLS.apply(c) }},
 		},
 		HealthProbeBindAddress:  s.HealthAddress,
 		Controller:              config.Controller{SkipNameValidation: new(true)}, // two services in one process are two
 		LeaderElection:          s.LeaderElection,
 		LeaderElectionID:        "ingot",
 		LeaderElectionNamespace: namespace,
-	})
+		LeaseDuration:           positive(s.LeaseDuration), RenewDeadline: positive(s.RenewDeadline), RetryPeriod: positive(s.RetryPeriod),
+	}
+	if len(s.Namespaces) > 0 {
+		opts.Cache.DefaultNamespaces = map[string]cache.Config{}
+		for _, n := range s.Namespaces {
+			opts.Cache.DefaultNamespaces[n] = cache.Config{}
+		}
+	}
+	mgr, err := ctrl.NewManager(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("webhook", s.webhookAnswers)
+}
+
+// positive is what controller-runtime takes for a time; nil: its own.
+func positive(d time.Duration) *time.Duration {
+	if d <= 0 {
+		return nil
+	}
+	return &d
 }
 
 // secureDoor is everything behind HTTPS.
@@ -367,15 +405,6 @@ func randomID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails (crypto/rand)
 	return hex.EncodeToString(b)
-}
-
-// events makes Kubernetes events; repeats are counted, not stored anew.
-type events struct{ record.EventRecorder }
-
-// Event is part of controller.EventSink.
-func (e events) Event(b *metal3.BareMetalHost, kind, reason, message string) {
-	const limit = 1024 // of core/v1 Event.message
-	e.EventRecorder.Event(b, kind, reason, strings.ToValidUTF8(message[:min(len(message), limit)], ""))
 }
 
 // secrets reads Secrets from the cache, and past it what the cache lacks.

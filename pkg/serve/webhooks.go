@@ -82,7 +82,7 @@ func (s *service) webhookServer() (*http.Server, error) {
 func (s *service) webhookTLS() *tls.Config {
 	certs := &certCache{ca: s.ca, byIP: map[string]*tls.Certificate{}}
 	certs.names, certs.ips = s.Webhook.names()
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get}
+	return s.TLS.apply(&tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certs.get})
 }
 
 // blockersEvery is how often webhooks of others are looked for.

@@ -45,6 +45,8 @@ type Options struct {
 	QuirkOverride quirk.Override
 	// Log may be nil.
 	Log *slog.Logger
+	// Observe, if not nil, is told how each call ended.
+	Observe func(error)
 }
 
 // Machine is a machine behind an IPMI BMC. It is safe for concurrent use.
@@ -74,6 +76,7 @@ var (
 	_ bmc.Details   = (*Machine)(nil)
 	_ bmc.Log       = (*Machine)(nil)
 	_ bmc.Health    = (*Machine)(nil)
+	_ bmc.Glance    = (*Machine)(nil)
 	_ bmc.Indicator = (*Machine)(nil)
 	_ bmc.Accounts  = (*Machine)(nil)
 	_ bmc.Console   = (*Machine)(nil)
@@ -127,6 +130,14 @@ func privilege(level string) byte {
 
 // use gives f the session when it is the caller's turn, opening one if need be.
 func (m *Machine) use(ctx context.Context, op string, f func(*session) error) error {
+	err := m.attempt(ctx, op, f)
+	if m.o.Observe != nil {
+		m.o.Observe(err)
+	}
+	return err
+}
+
+func (m *Machine) attempt(ctx context.Context, op string, f func(*session) error) error {
 	select {
 	case m.turn <- struct{}{}:
 	case <-ctx.Done():

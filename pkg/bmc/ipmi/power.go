@@ -10,14 +10,25 @@ import (
 
 // PowerState reads whether the machine is on.
 func (m *Machine) PowerState(ctx context.Context) (bmc.PowerState, error) {
+	state, _, err := m.Glance(ctx)
+	return state, err
+}
+
+// Glance implements bmc.Glance: one command, which tells faults of the chassis
+// too (chapter 28.2).
+func (m *Machine) Glance(ctx context.Context) (bmc.PowerState, string, error) {
 	status, err := m.read(ctx, "read power state", request{netFn: netFnChassis, cmd: 0x01}, 1)
 	if err != nil {
-		return bmc.PowerUnknown, err
+		return bmc.PowerUnknown, "", err
+	}
+	health := ""
+	if len(status) >= 3 {
+		health = chassisVerdict(status)
 	}
 	if status[0]&1 != 0 {
-		return bmc.PowerOn, nil
+		return bmc.PowerOn, health, nil
 	}
-	return bmc.PowerOff, nil
+	return bmc.PowerOff, health, nil
 }
 
 // SetPower orders an action, unless the machine is already in the state that it

@@ -38,28 +38,28 @@ func Open(ctx context.Context, address string, creds bmc.Credentials, o Options)
 	if err != nil {
 		return nil, err
 	}
-	end, err := newEndpoint(addr, creds, o)
+	end, err := newEndpoint(addr, creds, o, nil)
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, addr, creds, o, end)
+	return dial(ctx, addr, creds, o, end, nil)
 }
 
 // newEndpoint prepares the way to a Redfish BMC; nil for another protocol.
 // Nothing is sent yet.
-func newEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) (*redfish.Endpoint, error) {
+func newEndpoint(addr bmc.Address, creds bmc.Credentials, o Options, observe func(error)) (*redfish.Endpoint, error) {
 	override, err := quirks(o.Quirks)
 	if err != nil || addr.Protocol != bmc.ProtocolRedfish {
 		return nil, err
 	}
 	return redfish.NewEndpoint(addr, creds, redfish.Options{
 		Insecure: o.Insecure, RootCAs: o.RootCAs, PinSPKI: []byte(o.PinSPKI), QuirkOverride: override, Log: o.Log,
-		TrustOnFirstUse: o.TrustOnFirstUse, Legacy: o.Legacy,
+		TrustOnFirstUse: o.TrustOnFirstUse, Legacy: o.Legacy, Observe: observe,
 	}), nil
 }
 
 // dial opens the machine at addr. Over Redfish it is one of those behind end.
-func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, end *redfish.Endpoint) (bmc.Conn, error) {
+func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Options, end *redfish.Endpoint, observe func(error)) (bmc.Conn, error) {
 	if o.Extras != "" {
 		return extras(ctx, addr, creds, o)
 	}
@@ -70,7 +70,7 @@ func dial(ctx context.Context, addr bmc.Address, creds bmc.Credentials, o Option
 	if err != nil {
 		return nil, err
 	}
-	return typed(ipmi.Open(ctx, addr, creds, ipmi.Options{QuirkOverride: override, Log: o.Log}))
+	return typed(ipmi.Open(ctx, addr, creds, ipmi.Options{QuirkOverride: override, Log: o.Log, Observe: observe}))
 }
 
 // typed keeps a nil driver from becoming a Conn that is not nil.

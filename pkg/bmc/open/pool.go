@@ -21,6 +21,10 @@ type Key struct {
 
 // Pool keeps Conns between uses. It is safe for concurrent use.
 type Pool struct {
+	// Observe, if not nil, is told how each call of a BMC ended. It is set before
+	// the first Get.
+	Observe func(protocol string, err error)
+
 	idle  time.Duration
 	after func(time.Duration, func()) (stop func() bool)
 
@@ -138,7 +142,7 @@ func (p *Pool) add(e *entry, creds bmc.Credentials) error {
 		shared := p.behind[w]
 		if shared == nil {
 			shared = &end{}
-			if shared.e, err = newEndpoint(addr, creds, e.key.Options); err != nil {
+			if shared.e, err = newEndpoint(addr, creds, e.key.Options, p.observe(addr)); err != nil {
 				return err
 			}
 			p.behind[w] = shared
@@ -156,13 +160,20 @@ func (p *Pool) add(e *entry, creds bmc.Credentials) error {
 
 func (e *entry) way() way { return way{e.addr.BaseURL(), e.key.Version, e.key.Options} }
 
+func (p *Pool) observe(a bmc.Address) func(error) {
+	if p.Observe == nil {
+		return nil
+	}
+	return func(err error) { p.Observe(a.Protocol, err) }
+}
+
 // dial opens e.
 func (p *Pool) dial(ctx context.Context, e *entry, creds bmc.Credentials) {
 	var at *redfish.Endpoint
 	if e.end != nil {
 		at = e.end.e
 	}
-	conn, err := dial(ctx, e.addr, creds, e.key.Options, at)
+	conn, err := dial(ctx, e.addr, creds, e.key.Options, at, p.observe(e.addr))
 	p.mu.Lock()
 	e.conn, e.err = conn, err
 	if err != nil {

@@ -52,6 +52,14 @@ func (e *Endpoint) get(ctx context.Context, op, uri string, out any) (*answer, e
 // answered with one new login (sessions end on the BMC's side); a second 401
 // means that these credentials are no longer good, and no more are sent.
 func (e *Endpoint) do(ctx context.Context, c call) (*answer, error) {
+	a, err := e.attempt(ctx, c)
+	if e.observe != nil {
+		e.observe(err)
+	}
+	return a, err
+}
+
+func (e *Endpoint) attempt(ctx context.Context, c call) (*answer, error) {
 	if c.anon || e.creds.Username == "" {
 		a, err := e.exchange(ctx, c, identity{})
 		if err != nil {

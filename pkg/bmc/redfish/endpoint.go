@@ -43,6 +43,8 @@ type Options struct {
 	Console ConsoleOptions
 	// Log may be nil.
 	Log *slog.Logger
+	// Observe, if not nil, is told how each call ended.
+	Observe func(error)
 }
 
 // Endpoint is one BMC. It is safe for concurrent use.
@@ -54,6 +56,7 @@ type Endpoint struct {
 	client  *http.Client
 	log     *slog.Logger
 	timeout time.Duration
+	observe func(error) // may be nil
 	quirks  *detection
 	legacy  bool
 	sleep   func(context.Context, time.Duration) error // tests do not wait
@@ -85,7 +88,7 @@ func (e *Endpoint) has(n quirk.Name) bool {
 // NewEndpoint prepares the way to the BMC at addr. Nothing is sent yet.
 func NewEndpoint(addr bmc.Address, creds bmc.Credentials, o Options) *Endpoint {
 	e := &Endpoint{
-		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, quirks: newDetection(o), legacy: o.Legacy,
+		base: addr.BaseURL(), creds: creds, log: o.Log, timeout: o.Timeout, observe: o.Observe, quirks: newDetection(o), legacy: o.Legacy,
 		sleep: sleep, now: time.Now, pace: rate.NewLimiter(1, paceBurst), keys: newKeyring(o), console: o.Console,
 	}
 	e.client = newClient(tlsConfig(addr.Host, o, e.keys, func() time.Time { return e.now() }))

@@ -8,7 +8,10 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc"
 )
 
-var _ bmc.Health = (*System)(nil)
+var (
+	_ bmc.Health = (*System)(nil)
+	_ bmc.Glance = (*System)(nil)
+)
 
 const (
 	// maxChassis bounds the enclosures of one machine: those it names and those

@@ -14,17 +14,25 @@ import (
 
 // PowerState reads whether the machine is on: one request.
 func (s *System) PowerState(ctx context.Context) (bmc.PowerState, error) {
+	state, _, err := s.Glance(ctx)
+	return state, err
+}
+
+// Glance implements bmc.Glance: one request. The health is that of the machine
+// with all its parts (DSP0268 Status.HealthRollup) where the BMC tells it.
+func (s *System) Glance(ctx context.Context) (bmc.PowerState, string, error) {
 	const op = "read power state"
 	// Polls ask nothing else of it, and there are many.
 	var cs struct {
-		ID    link `json:"@odata.id"`
-		UUID  text `json:"UUID"`
-		Power text `json:"PowerState"`
+		ID     link      `json:"@odata.id"`
+		UUID   text      `json:"UUID"`
+		Power  text      `json:"PowerState"`
+		Status condition `json:"Status"`
 	}
 	if _, err := s.readPart(ctx, op, &cs); err != nil {
-		return bmc.PowerUnknown, err
+		return bmc.PowerUnknown, "", err
 	}
-	return powerState(cs.Power), s.isSystem(op, cs.ID, cs.Power, cs.UUID)
+	return powerState(cs.Power), cs.Status.worst(), s.isSystem(op, cs.ID, cs.Power, cs.UUID)
 }
 
 // powerState reports what lies in between as what it comes from: a machine that

@@ -60,6 +60,7 @@ type BMC struct {
 	info   Info
 	cfg    Config
 	faults faultSwitch
+	health atomic.Pointer[string] // of the machine; nil: OK
 
 	requests, logins, authFailures atomic.Int64
 

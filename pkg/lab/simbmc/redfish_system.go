@@ -53,7 +53,7 @@ func (b *BMC) system(ctx context.Context) reply {
 		"BiosVersion":  "1.0.0",
 		"HostName":     "",
 		"PowerState":   state,
-		"Status":       health(),
+		"Status":       b.condition(),
 		"Boot":         shown,
 		"ProcessorSummary": obj{
 			"Count": 1, "CoreCount": b.info.CPUs, "LogicalProcessorCount": b.info.CPUs, "Status": health(),

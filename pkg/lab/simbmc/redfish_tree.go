@@ -99,6 +99,18 @@ func links(paths ...string) []obj {
 
 func health() obj { return obj{"State": "Enabled", "Health": "OK"} }
 
+// SetHealth has the BMC say of its machine OK, Warning or Critical.
+func (b *BMC) SetHealth(s string) { b.health.Store(&s) }
+
+// condition of the machine with all its parts.
+func (b *BMC) condition() obj {
+	c := health()
+	if s := b.health.Load(); s != nil {
+		c["Health"], c["HealthRollup"] = *s, *s
+	}
+	return c
+}
+
 func collection(path, kind, name string, members ...string) obj {
 	return obj{
 		"@odata.type":         kind,
