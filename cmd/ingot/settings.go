@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/ingot-metal/ingot/pkg/cli"
+	"github.com/ingot-metal/ingot/pkg/console"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/serve"
 )
@@ -39,9 +40,10 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar(&s.Console, "agent-console", "ttyS0", "console of the agent's kernel")
 	f.StringSliceVar(&s.Loopback, "allow-loopback", nil, "host:port on this machine that images may be fetched from (a lab needs it)")
 	f.Int64Var(&s.BlobQuota, "blob-quota", 0, "bytes that images and other blobs may take; 0: no limit")
-	f.StringVar((*string)(&s.RecordConsoles), "record-consoles", string(serve.RecordOperations), "when the machines' serial consoles are recorded: operations (that boot the machine), always or never")
+	f.StringVar((*string)(&s.RecordConsoles), "record-consoles", string(console.Operations), "when the machines' serial consoles are recorded: operations (that boot the machine), always or never")
 	f.DurationVar(&s.PollEvery, "power-poll", time.Minute, "how often each host's power is read")
 	f.BoolVar(&s.BMCEvents, "bmc-events", true, "have BMCs push Redfish events to the HTTPS door, so that a change of power is seen at once")
+	f.BoolVar(&s.HostClaims, "hostclaims", true, "let HostClaims take hosts that a HostDeployPolicy admits them to")
 	f.IntVar(&s.Workers, "workers", defaultWorkers, "hosts that are worked on at the same time")
 	f.DurationVar(&s.Machine.HelloTimeout, "boot-timeout", s.Machine.HelloTimeout, "how long a machine may take from power on to the agent's call")
 	f.DurationVar(&s.Machine.RetryUnit, "retry-unit", s.Machine.RetryUnit, "half of the first wait after a failure; it doubles each time")
@@ -103,10 +105,8 @@ func (s *settings) complete(a *cli.App, cmd *cobra.Command) error {
 	if s.Flavour != "vm" && s.Flavour != "server" {
 		return cli.Usage("--flavour %q: want vm or server", s.Flavour)
 	}
-	switch s.RecordConsoles {
-	case serve.RecordOperations, serve.RecordAlways, serve.RecordNever:
-	default:
-		return cli.Usage("--record-consoles %q: want operations, always or never", s.RecordConsoles)
+	if _, err := console.ParseMode(string(s.RecordConsoles)); err != nil {
+		return cli.Usage("--record-consoles %q: %v", s.RecordConsoles, err)
 	}
 	s.Log = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 	s.Out = a.Out

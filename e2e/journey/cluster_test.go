@@ -215,7 +215,7 @@ func as(t *testing.T, ctx context.Context, api *kubeapi.Server, seen *requests) 
 
 // clusterManager is a running one.
 type clusterManager struct {
-	log   lockedBuffer
+	log   rig.Buffer
 	ended chan error
 	end   context.CancelFunc
 	image *httptest.Server

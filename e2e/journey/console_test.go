@@ -10,6 +10,7 @@ import (
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/cli"
 	"github.com/ingot-metal/ingot/pkg/lab/fleet"
 	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
@@ -47,7 +48,7 @@ func TestConsole(t *testing.T) {
 	keys, hands := io.Pipe()
 	ctx, cancel := context.WithTimeout(r.ctx, patience)
 	defer cancel()
-	var out, errOut lockedBuffer
+	var out, errOut rig.Buffer
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	code := -1
@@ -64,7 +65,7 @@ func TestConsole(t *testing.T) {
 		t.Errorf("console --last while somebody sits there: exit code %d\n%s", code, text)
 	}
 	// Another may watch, and not type.
-	var second lockedBuffer
+	var second rig.Buffer
 	if c := cli.Run(ctx, []string{"--namespace", r.ns, "console", m.host}, func(k string) string {
 		return map[string]string{"KUBECONFIG": shared.kubeconfig, "HOME": "/nonexistent"}[k]
 	}, cli.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: &second, Terminal: true}); c != 1 || !strings.Contains(second.String(), "--read-only") {

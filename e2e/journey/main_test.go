@@ -28,6 +28,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/kubeapi"
 	"github.com/ingot-metal/ingot/pkg/serve"
@@ -40,9 +41,9 @@ type service struct {
 	doors      map[string]string // of the ConfigMap that tells where the service is
 	images     *imageServer
 	racks      atomic.Int32
-	log        lockedBuffer // everything that the service logged
-	metrics    string       // address of the metrics
-	health     string       // address of /healthz and /readyz
+	log        rig.Buffer // everything that the service logged
+	metrics    string     // address of the metrics
+	health     string     // address of /healthz and /readyz
 
 	mu        sync.Mutex
 	passwords []string // of all BMCs
@@ -138,7 +139,7 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 			RESTAddress: any, HTTPAddress: any, HTTPSAddress: any, MetricsAddress: shared.metrics, HealthAddress: shared.health,
 			BootFiles: boot, Flavour: "vm", Loopback: []string{shared.images.server.Listener.Addr().String()},
 			Machine: machine, PollEvery: time.Second, AgentSilence: 35 * time.Second, Workers: 16,
-			Log: log, Out: ready,
+			Log: log, Out: ready, HostClaims: true,
 		})
 	}()
 	stop = func() error { cancel(); return <-ended }
@@ -196,23 +197,6 @@ func (w *readyWriter) Write(p []byte) (int, error) {
 		w.line <- string(p)
 	}
 	return len(p), nil
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // imageServer answers for every path with what a test put there; anything else

@@ -48,7 +48,7 @@ func newRack(t *testing.T, count int, protocols ...fleet.Protocol) *rack {
 	r.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.ns}})
 	f, err := fleet.New(fleet.Config{
 		// The seed is part of every MAC, and all racks are known to one service.
-		Count: count, Seed: uint64(n), BootURL: shared.doors["http"], Journal: r.journal, Protocols: protocols,
+		Count: count, Seed: uint64(n), BootURL: shared.doors["http"], Journal: r.journal, Protocols: protocols, Events: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/engine"
@@ -136,7 +137,7 @@ func measure(ctx context.Context, o options, diag io.Writer) (*bench, error) {
 		return nil, err
 	}
 	hosts.watch()
-	if err := pause(ctx, o.every*5/4); err != nil { // the last first poll is due after 1.2 intervals
+	if err := rig.Pause(ctx, o.every*5/4); err != nil { // the last first poll is due after 1.2 intervals
 		return nil, err
 	}
 	fmt.Fprintf(diag, "%s second round\n", time.Now().Format(time.TimeOnly))
@@ -147,7 +148,7 @@ func measure(ctx context.Context, o options, diag io.Writer) (*bench, error) {
 	t.mu.Lock()
 	t.on = true
 	t.mu.Unlock()
-	if err := o.profiled(func() error { return pause(ctx, o.every) }); err != nil {
+	if err := o.profiled(func() error { return rig.Pause(ctx, o.every) }); err != nil {
 		return nil, err
 	}
 	end, err := take("")
@@ -161,7 +162,7 @@ func measure(ctx context.Context, o options, diag io.Writer) (*bench, error) {
 	t.mu.Unlock()
 	// A machine's next poll may have been due 1.2 intervals after it was switched.
 	for late := time.Now().Add(o.every/4 + 5*time.Second); hosts.changed() < b.flipped && time.Now().Before(late); {
-		if err := pause(ctx, 50*time.Millisecond); err != nil {
+		if err := rig.Pause(ctx, 50*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
@@ -254,17 +255,6 @@ func loadavg() string {
 	}
 	f := strings.Fields(string(raw))
 	return strings.Join(f[:min(3, len(f))], " ")
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // row is a figure beside its budget.

@@ -26,6 +26,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
 // rackArg makes this program the BMCs, for another that polls them. Their port is
@@ -272,10 +274,10 @@ func system(power string) []byte {
 
 // rackChild is the other side of runRack.
 type rackChild struct {
-	cmd  *exec.Cmd
-	port int
-	ask  io.WriteCloser
-	out  *bufio.Reader
+	process *rig.Process
+	port    int
+	ask     io.WriteCloser
+	out     *bufio.Reader
 }
 
 func startRack() (*rackChild, error) {
@@ -283,18 +285,18 @@ func startRack() (*rackChild, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &rackChild{cmd: exec.Command(self, rackArg)}
-	c.cmd.Stderr = os.Stderr
-	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if c.ask, err = c.cmd.StdinPipe(); err != nil {
+	c := &rackChild{}
+	cmd := exec.Command(self, rackArg)
+	cmd.Stderr = os.Stderr
+	if c.ask, err = cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, err := c.cmd.StdoutPipe()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	c.out = bufio.NewReader(out)
-	if err := c.cmd.Start(); err != nil {
+	if c.process, err = rig.Start(cmd); err != nil {
 		return nil, err
 	}
 	if _, err := fmt.Fscanln(c.out, &c.port); err != nil {
@@ -304,13 +306,7 @@ func startRack() (*rackChild, error) {
 	return c, nil
 }
 
-// stop ends the child by its input's end, or else by force.
-func (c *rackChild) stop() {
-	_ = c.ask.Close()
-	kill := time.AfterFunc(10*time.Second, func() { _ = c.cmd.Process.Kill() })
-	_ = c.cmd.Wait() // its end is what we want, whatever its code
-	kill.Stop()
-}
+func (c *rackChild) stop() { c.process.Stop(10 * time.Second) }
 
 // tell sends a line and returns what was asked so far.
 func (c *rackChild) tell(line string) (asked, error) {

@@ -100,24 +100,13 @@ const settle = 10 * time.Second
 
 // settled returns the server's memory some time after its last work.
 func (b *bench) settled(ctx context.Context) (memory, error) {
-	if err := pause(ctx, settle); err != nil {
+	if err := rig.Pause(ctx, settle); err != nil {
 		return memory{}, err
 	}
 	if err := b.kube.collect(ctx); err != nil {
 		return memory{}, err
 	}
 	return memoryOf(b.server.Pid())
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 func (b *bench) say(format string, args ...any) {
@@ -156,7 +145,7 @@ func (b *bench) all(ctx context.Context) error {
 	if b.steady > 0 {
 		b.say("hosts at rest for %s", b.steady)
 		b.kube.profiled(ctx, "rest", min(b.steady, 20*time.Second), b.diag)
-		if b.rest, err = b.between(ctx, func() error { return pause(ctx, b.steady) }); err != nil {
+		if b.rest, err = b.between(ctx, func() error { return rig.Pause(ctx, b.steady) }); err != nil {
 			return err
 		}
 	}

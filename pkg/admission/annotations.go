@@ -13,11 +13,10 @@ import (
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
+	"github.com/ingot-metal/ingot/pkg/console"
 )
 
 const (
-	// consoleAnnotation says when a host's serial console is recorded.
-	consoleAnnotation = "ingot.dev/console"
 	// strictHints makes several disks that match the hints an error.
 	strictHints = "ingot.dev/strict-root-device-hints"
 	// bmcPrefix begins those that say how to speak to the BMC.
@@ -44,10 +43,8 @@ func checkAnnotations(h *Host) field.ErrorList {
 			if value != "" && value != inspectDisabled {
 				err = errors.New(`may be "" (inspect again) or "disabled"`)
 			}
-		case key == consoleAnnotation:
-			if !slices.Contains([]string{"operations", "always", "never"}, value) {
-				err = errors.New("may be operations, always or never")
-			}
+		case key == console.AnnotationMode:
+			_, err = console.ParseMode(value)
 		case key == strictHints:
 			if !slices.Contains([]string{"", "true", "false"}, value) {
 				err = errors.New("may be true or false")

@@ -63,6 +63,7 @@ func change[T metav1.Object](now, old T, create func(T) field.ErrorList, fixed f
 func fixed(h, old *Host) field.ErrorList {
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
+	errs = append(errs, checkConsumer(h, old, spec)...)
 	if was, is := old.Spec.BMC.Address, h.Spec.BMC.Address; was != "" && was != is && !addressMayChange(h) {
 		errs = append(errs, field.Forbidden(spec.Child("bmc", "address"),
 			"the address can change only while the host is registering or detached: detach it with the annotation "+

@@ -47,6 +47,8 @@ type Hosts struct {
 	// EventsAt is where the BMC at an address reaches our door for events; empty:
 	// it does not. Nil: no BMC is asked for events.
 	EventsAt func(context.Context, bmc.Address) string
+	// Subscriptions are the users' own; may be nil.
+	Subscriptions *Subscriptions
 
 	polls *engine.Poller
 	ears  *engine.Ears
@@ -386,6 +388,9 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 			err = c.unannotate(ctx, l, a.Annotation)
 		case host.Release:
 			c.ears.Release(in)
+			if c.Subscriptions != nil {
+				c.Subscriptions.Leave(in)
+			}
 			err = c.release(ctx, l)
 		default:
 			if a.Seq != l.h.Seq {
@@ -444,6 +449,9 @@ func (c *Hosts) healthFound(k types.NamespacedName, h host.Health) {
 // restarted, and forgotten what it was asked for.
 func (c *Hosts) bmcSilent(k types.NamespacedName) {
 	c.ears.Doubt(k)
+	if c.Subscriptions != nil {
+		c.Subscriptions.Doubt(k)
+	}
 	c.post(k, post{Post: engine.Post{Event: host.BMCSilent{}}})
 }
 
@@ -453,6 +461,15 @@ func (c *Hosts) bmcHeard(k types.NamespacedName) {
 	if !c.polls.Wake(k) {
 		c.post(k, post{Post: engine.Post{Event: host.BMCHeard{}}})
 	}
+}
+
+// MakeRoom ends our own subscription to a host's BMC, for a user's to find room. It
+// returns how ours comes back, or nil if there was none.
+func (c *Hosts) MakeRoom(ctx context.Context, k types.NamespacedName) func() {
+	if !c.ears.Yield(ctx, k) {
+		return nil
+	}
+	return func() { c.ears.Doubt(k) }
 }
 
 // Heard takes what a BMC pushed, known by the context that it was given. It

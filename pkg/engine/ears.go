@@ -238,7 +238,7 @@ func (s *Ears) ask(ctx context.Context, h *heard, in Input) error {
 	if err != nil {
 		return err
 	}
-	events, err := s.events(ctx, in)
+	events, err := s.engine.events(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func (s *Ears) ask(ctx context.Context, h *heard, in Input) error {
 }
 
 func (s *Ears) unsubscribe(ctx context.Context, h *heard) error {
-	events, err := s.events(ctx, h.in)
+	events, err := s.engine.events(ctx, h.in)
 	if err != nil {
 		return err
 	}
@@ -286,8 +286,8 @@ func (s *Ears) unsubscribe(ctx context.Context, h *heard) error {
 	return err
 }
 
-func (s *Ears) events(ctx context.Context, in Input) (bmc.Events, error) {
-	c, err := s.engine.conn(ctx, in)
+func (e *Engine) events(ctx context.Context, in Input) (bmc.Events, error) {
+	c, err := e.conn(ctx, in)
 	if err != nil {
 		return nil, err
 	}

@@ -308,3 +308,32 @@ func TestEarsVisitInTurn(t *testing.T) {
 		}
 	})
 }
+
+// Our own subscription goes where a user's finds no room, and does not come back by
+// itself.
+func TestYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHearing(t, &talker{subs: []bmc.Subscription{{ID: "/x/Subscriptions/9", Destination: "https://other", Context: "c"}}}, ourDoor)
+		if h.Yield(t.Context(), h.in.Key) {
+			t.Error("a host that is not known gave something up")
+		}
+		h.Listen(h.in)
+		synctest.Wait()
+		if !h.Yield(t.Context(), h.in.Key) {
+			t.Error("nothing was given up")
+		}
+		h.Listen(h.in)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := h.bmc.destinations(h.token); !slices.Equal(got, []string{"other https://other"}) {
+			t.Errorf("at the BMC %v", got)
+		}
+		if h.Yield(t.Context(), h.in.Key) {
+			t.Error("it was given up twice")
+		}
+		h.bmc.fails(&bmc.Error{Class: bmc.Unreachable})
+		if h.Yield(t.Context(), h.in.Key) {
+			t.Error("something was given up on a BMC that does not answer")
+		}
+	})
+}

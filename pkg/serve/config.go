@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/ingot-metal/ingot/pkg/console"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -32,12 +33,14 @@ type Config struct {
 	Loopback  []string // host:port on this machine that images may come from
 	BlobQuota int64    // bytes; 0: no limit
 
-	RecordConsoles RecordConsoles // empty: RecordOperations
+	RecordConsoles console.Mode // empty: console.Operations
 
 	Machine   host.Machine
 	PollEvery time.Duration
 	// BMCEvents asks BMCs to push events to the HTTPS door.
 	BMCEvents bool
+	// HostClaims carries out HostClaims.
+	HostClaims bool
 	// AgentSilence is after how long an agent counts as lost; 0: 90 s. An idle
 	// one calls every 30 s.
 	AgentSilence time.Duration

@@ -121,7 +121,7 @@ func (o *operators) consoleLast(w http.ResponseWriter, r *http.Request, k types.
 		if out.Status != "" {
 			why += "; the recording is " + out.Status
 		}
-		http.Error(w, why+": ingot console "+k.Name+" opens it, and the annotation "+consoleAnnotation+": always has it recorded", http.StatusNotFound)
+		http.Error(w, why+": ingot console "+k.Name+" opens it, and the annotation "+console.AnnotationMode+": always has it recorded", http.StatusNotFound)
 		return
 	}
 	out.Lines = out.Lines[max(0, len(out.Lines)-n):]

@@ -24,6 +24,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/blob"
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/console"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -142,7 +143,7 @@ func TestWhoseConsoleIsRecorded(t *testing.T) {
 	detached.Detached = true
 	for _, tc := range []struct {
 		name        string
-		mode        RecordConsoles
+		mode        console.Mode
 		annotation  string
 		h           host.Host
 		record, may bool
@@ -151,14 +152,14 @@ func TestWhoseConsoleIsRecorded(t *testing.T) {
 		{name: "an image is fetched", h: fetching, may: true},
 		{name: "at rest", h: resting, may: true},
 		{name: "power", h: host.Host{Op: &host.Op{Kind: host.OpPowerOn}}, may: true},
-		{name: "never", mode: RecordNever, h: inspecting, may: true},
-		{name: "always", mode: RecordAlways, h: resting, record: true, may: true},
-		{name: "always, BMC unknown", mode: RecordAlways, h: host.Host{State: host.Registering}, may: true},
+		{name: "never", mode: console.Never, h: inspecting, may: true},
+		{name: "always", mode: console.Always, h: resting, record: true, may: true},
+		{name: "always, BMC unknown", mode: console.Always, h: host.Host{State: host.Registering}, may: true},
 		{name: "this one always", annotation: "ingot.dev/console=always", h: resting, record: true, may: true},
-		{name: "this one never", mode: RecordAlways, annotation: "ingot.dev/console=never", h: inspecting, may: true},
+		{name: "this one never", mode: console.Always, annotation: "ingot.dev/console=never", h: inspecting, may: true},
 		{name: "a word that is none", annotation: "ingot.dev/console=perhaps", h: inspecting, record: true, may: true},
-		{name: "paused", mode: RecordAlways, annotation: metal3.PausedAnnotation + "=", h: inspecting},
-		{name: "detached", mode: RecordAlways, h: detached},
+		{name: "paused", mode: console.Always, annotation: metal3.PausedAnnotation + "=", h: inspecting},
+		{name: "detached", mode: console.Always, h: detached},
 		{name: "gone", h: host.Host{Gone: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -27,21 +27,6 @@ import (
 	hostrecord "github.com/ingot-metal/ingot/pkg/record"
 )
 
-// RecordConsoles says when the machines' consoles are recorded. A recording holds
-// a session at the BMC, and keeps everybody else from a console that one may have.
-type RecordConsoles string
-
-// When consoles are recorded.
-const (
-	// RecordOperations is while an operation runs that boots the machine.
-	RecordOperations RecordConsoles = "operations"
-	RecordAlways     RecordConsoles = "always"
-	RecordNever      RecordConsoles = "never"
-)
-
-// consoleAnnotation has RecordConsoles for one host.
-const consoleAnnotation = "ingot.dev/console"
-
 // printedLines of a console are kept of an operation that failed.
 const printedLines = 200
 
@@ -52,7 +37,7 @@ type consoles struct {
 	secrets secrets
 	bmcs    engine.BMCs
 	blobs   *blob.Store
-	mode    RecordConsoles
+	mode    console.Mode
 	log     *slog.Logger
 }
 
@@ -65,18 +50,17 @@ func newConsoles(c consoles) *consoles {
 
 // wanted decides whether a host's console is recorded now, and whether it may be
 // open at all.
-func wanted(mode RecordConsoles, b *metal3.BareMetalHost, h host.Host) (record, may bool) {
+func wanted(mode console.Mode, b *metal3.BareMetalHost, h host.Host) (record, may bool) {
 	if h.Gone || leftAlone(b) != "" || h.Detached || !h.Wants.Managed() {
 		return false, false
 	}
-	switch own := RecordConsoles(b.Annotations[consoleAnnotation]); own {
-	case RecordAlways, RecordNever, RecordOperations:
+	if own, err := console.ParseMode(b.Annotations[console.AnnotationMode]); err == nil {
 		mode = own
 	}
 	switch mode {
-	case RecordNever:
+	case console.Never:
 		return false, true
-	case RecordAlways:
+	case console.Always:
 		return h.Good != "", true
 	}
 	return h.Op.Boots(), true

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -176,6 +177,10 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	if s.BMCEvents {
 		hosts.EventsAt = s.eventsAt
 	}
+	subscriptions := &controller.Subscriptions{
+		Client: mgr.GetClient(), Engine: eng, MakeRoom: hosts.MakeRoom, Log: s.Log, Now: time.Now, Workers: s.Workers,
+	}
+	hosts.Subscriptions = subscriptions
 	cons := newConsoles(consoles{
 		hosts: mgr.GetClient(), secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()}, bmcs: eng.BMCs, blobs: store,
 		mode: s.RecordConsoles, log: s.Log,
@@ -191,6 +196,15 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	eng.Agents = agents
 	if err := hosts.SetupWithManager(actions, mgr); err != nil {
 		return err
+	}
+	if err := subscriptions.SetupWithManager(actions, mgr); err != nil {
+		return err
+	}
+	if s.HostClaims {
+		claims := &controller.Claims{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Log: s.Log, Now: time.Now, Pick: mathrand.IntN}
+		if err := claims.SetupWithManager(actions, mgr); err != nil {
+			return err
+		}
 	}
 
 	watch := &watcher{hosts: hosts, macs: map[netip.Addr]net.HardwareAddr{}}
@@ -275,6 +289,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	endActions()
 	wg.Wait()
 	networks.Wait()
+	subscriptions.Wait()
 	eng.Wait()
 	cons.keeper.Close()
 	pool.Close()

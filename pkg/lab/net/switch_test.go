@@ -16,7 +16,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/usernet/frame"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 var (
 	macA      = [6]byte{2, 0, 0, 0, 0, 0xa}

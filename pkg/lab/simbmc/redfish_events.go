@@ -21,7 +21,10 @@ const (
 )
 
 // subscription is DSP0268 EventDestination, as far as it is kept.
-type subscription struct{ destination, context string }
+type subscription struct {
+	destination, context string
+	headers              http.Header // sent with each event
+}
 
 // Panel is somebody at the machine itself: no client of the BMC asked for it, but
 // subscribers hear of it.
@@ -89,6 +92,20 @@ func subscriptionBody(id string, s subscription) obj {
 	}
 }
 
+// eventHeaders reads HttpHeaders: a list of objects with one header each.
+func eventHeaders(v any) http.Header {
+	out := http.Header{}
+	list, _ := v.([]any)
+	for _, one := range list {
+		pair, _ := one.(map[string]any)
+		for name, value := range pair {
+			text, _ := value.(string)
+			out.Set(name, text)
+		}
+	}
+	return out
+}
+
 func (b *BMC) subscriptionList(context.Context) reply {
 	b.mu.Lock()
 	var paths []string
@@ -121,7 +138,7 @@ func (b *BMC) subscribe(_ context.Context, body obj) reply {
 	if b.subscriptions == nil {
 		b.subscriptions = map[string]subscription{}
 	}
-	s := subscription{destination, text}
+	s := subscription{destination: destination, context: text, headers: eventHeaders(body["HttpHeaders"])}
 	b.subscriptions[id] = s
 	return reply{status: http.StatusCreated, body: subscriptionBody(id, s), location: subscriptionsPath + "/" + id}
 }
@@ -180,6 +197,9 @@ func (b *BMC) push(s subscription, id, state string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.destination, bytes.NewReader(text))
 	if err != nil {
 		return err
+	}
+	for name, values := range s.headers {
+		req.Header[name] = values
 	}
 	req.Header.Set("Content-Type", "application/json")
 	client := &http.Client{Transport: &http.Transport{

@@ -27,11 +27,6 @@ func transcript(t *testing.T, addr *net.UDPAddr) []string {
 
 	c := newClient(t, addr)
 	say("ping of ASF: %x", c.ask([]byte{0x06, 0, 0xff, 0x06, 0, 0, 0x11, 0xbe, 0x80, 0, 0, 0}))
-	question := func(channel byte) []byte {
-		m := []byte{0x20, netFnApp << 2, 0, 0x81, 3 << 2, 0x38, channel, 0x04, 0}
-		m[2], m[8] = checksum(m[:2]), checksum(m[3:8])
-		return append([]byte{0x06, 0, 0xff, 0x07, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}, m...)
-	}
 	say("auth capabilities: %x", c.ask(question(0x8e)))
 	say("auth capabilities of IPMI 1.5: %x", c.ask(question(0x0e)))
 	say("auth capabilities of channel 1: %x", c.ask(question(0x81)))
