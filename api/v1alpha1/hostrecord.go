@@ -142,6 +142,11 @@ type HostRecordStatus struct {
 	// +optional
 	FailCount int32 `json:"failCount,omitempty"`
 
+	// SecureBoot says that ingot has switched Secure Boot on, and will switch it off.
+	//
+	// +optional
+	SecureBoot bool `json:"secureBoot,omitempty"`
+
 	// LastTried is the image that a provisioning was last begun with.
 	//
 	// +optional
@@ -180,6 +185,49 @@ type Operation struct {
 	//
 	// +optional
 	Hard bool `json:"hard,omitempty"`
+	// Change of firmware or RAID that is under way.
+	//
+	// +optional
+	Change *Change `json:"change,omitempty"`
+	// Made says that the operation made a RAID volume.
+	//
+	// +optional
+	Made bool `json:"made,omitempty"`
+}
+
+// Change is one thing that a BMC is asked to change about its machine. It is
+// written before the BMC is asked, and again with what the BMC answered.
+type Change struct {
+	// What is changed.
+	//
+	// +kubebuilder:validation:MaxLength=32
+	What string `json:"what"`
+	// Target is the volume, the component and its image, or what a person would
+	// call it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Target string `json:"target,omitempty"`
+	// For tells what was declared when it was decided from what is now.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	For string `json:"for,omitempty"`
+	// Before is the version of the component before it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Before string `json:"before,omitempty"`
+	// Op is what the BMC answered, for polls after a restart; absent: it was not
+	// asked yet, or its answer was lost. Nothing in it is secret.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32768
+	Op string `json:"op,omitempty"`
+	// Reset says that it waits for the machine's next start.
+	//
+	// +optional
+	Reset bool `json:"reset,omitempty"`
 }
 
 // Boot is one ordered start of the agent. A hello is answered only while the

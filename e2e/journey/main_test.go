@@ -44,6 +44,9 @@ type service struct {
 	log        rig.Buffer // everything that the service logged
 	metrics    string     // address of the metrics
 	health     string     // address of /healthz and /readyz
+	// restart ends the service and starts it with what it has recorded. Only a test
+	// that runs before the parallel ones may call it.
+	restart func() error
 
 	mu        sync.Mutex
 	passwords []string // of all BMCs
@@ -91,6 +94,18 @@ func run(m *testing.M) int {
 	if err != nil {
 		return fail("start the service\n"+shared.log.String(), err)
 	}
+	shared.restart = func() error {
+		err := stop()
+		stop = func() error { return nil }
+		if err != nil {
+			return err
+		}
+		again, err := startService(ctx, api, dir, log)
+		if err == nil {
+			stop = again
+		}
+		return err
+	}
 	code := m.Run()
 	if err := stop(); err != nil {
 		return fail("the service ended", err)
@@ -113,7 +128,7 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 		return nil, err
 	}
 	boot := filepath.Join(dir, "boot")
-	if err := os.Mkdir(boot, 0o700); err != nil {
+	if err := os.MkdirAll(boot, 0o700); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"vmlinuz-vm", "initrd-vm.img"} {

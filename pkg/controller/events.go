@@ -10,6 +10,7 @@ import (
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/ingot-metal/ingot/pkg/engine"
@@ -17,9 +18,11 @@ import (
 	"github.com/ingot-metal/ingot/pkg/record"
 )
 
-// EventSink takes a host's events; a recorder that drops repeats does.
+// EventSink takes the events of hosts, and of what belongs to them; a recorder
+// that drops repeats does.
 type EventSink interface {
 	Event(b *metal3.BareMetalHost, kind, reason, message string)
+	ObjectEvent(o client.Object, kind, reason, message string)
 }
 
 // told is what the people who watch a host were told already, where a change of

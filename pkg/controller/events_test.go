@@ -31,6 +31,10 @@ func (n *noted) Event(_ *metal3.BareMetalHost, kind, reason, message string) {
 	*n = append(*n, kind+" "+reason+": "+message)
 }
 
+func (n *noted) ObjectEvent(_ client.Object, kind, reason, message string) {
+	*n = append(*n, kind+" "+reason+": "+message)
+}
+
 func TestPassed(t *testing.T) {
 	problem := &host.Problem{Code: "bmc-unreachable", Type: host.ProvisioningError, Attempts: 4}
 	img := &host.Image{URL: "http://me:secret@x/a.raw?token=secret"}

@@ -49,8 +49,12 @@ type Hosts struct {
 	EventsAt func(context.Context, bmc.Address) string
 	// Subscriptions are the users' own; may be nil.
 	Subscriptions *Subscriptions
+	// FirmwareEvery is how often the firmware of a host at rest is read, with ±20 %
+	// jitter; zero: never.
+	FirmwareEvery time.Duration
 
 	polls *engine.Poller
+	reads *engine.Reader
 	ears  *engine.Ears
 	mu    sync.Mutex
 	hosts map[types.NamespacedName]*live
@@ -63,12 +67,13 @@ type Hosts struct {
 
 // live is one host in memory. Only its reconcile touches it, save the inbox.
 type live struct {
-	objs   record.Objects
-	loaded bool
-	h      host.Host
-	todo   []host.Action // decided, not yet carried out: the save comes first
-	extra  record.Extra
-	acks   []chan struct{}
+	objs     record.Objects
+	loaded   bool
+	h        host.Host
+	firmware companions
+	todo     []host.Action // decided, not yet carried out: the save comes first
+	extra    record.Extra
+	acks     []chan struct{}
 
 	shown host.Host // as people were last told of; behind h while a write fails
 	told  told      // what else they were told
@@ -94,11 +99,16 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	c.polls = engine.NewPoller(ctx, c.Engine, c.PollEvery, c.powerFound, c.bmcSilent)
 	c.polls.Healths = c.healthFound
 	c.ears = engine.NewEars(ctx, c.Engine, c.EventsAt, c.bmcHeard)
+	c.reads = engine.NewReader(ctx, c.Engine, c.FirmwareEvery, c.firmwareRead)
 	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
 	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
 		return err
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr)
+	for _, kind := range companionKinds() {
+		b = b.Watches(kind, c.companionChanged())
+	}
+	return b.
 		Named("baremetalhost").
 		For(&metal3.BareMetalHost{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
@@ -156,6 +166,7 @@ func (c *Hosts) forget(k types.NamespacedName) {
 	c.mu.Unlock()
 	c.Engine.Cancel(k)
 	c.polls.Forget(k)
+	c.reads.Forget(k)
 	c.ears.Forget(k)
 	c.Metrics.Forget(k.Namespace, k.Name)
 	if l != nil {
@@ -201,6 +212,9 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	}
 	w, creds, err := c.wants(ctx, l)
 	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := c.declared(ctx, l, &w); err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := c.load(ctx, l, w); err != nil {
@@ -303,6 +317,9 @@ func (c *Hosts) step(l *live, w host.Wants) {
 	for _, p := range inbox {
 		if o, ok := p.Event.(host.Outcome); !ok || o.Seq == l.h.Seq {
 			merge(&l.extra, p.Extra)
+			if p.Firmware != nil {
+				l.firmware.reading = p.Firmware
+			}
 			if p.Note != nil {
 				c.note(l, *p.Note)
 			}
@@ -354,6 +371,9 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 			return err
 		}
 	}
+	if err := c.showFirmware(ctx, l); err != nil {
+		return err
+	}
 	l.extra.Epoch = c.Engine.Epoch
 	if err := c.Store.Save(ctx, &l.objs, l.h, l.extra); err != nil {
 		return err
@@ -369,11 +389,23 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 	return nil
 }
 
+// input is what an action works on as of now.
+func (c *Hosts) input(k types.NamespacedName, l *live, creds bmc.Credentials) engine.Input {
+	in := engine.Input{Key: k, Host: l.h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+	if f := &l.firmware; f.hfs != nil {
+		in.HFS = f.hfs.DeepCopy()
+	}
+	if f := &l.firmware; f.hfc != nil {
+		in.HFC = f.hfc.DeepCopy()
+	}
+	return in
+}
+
 // act carries out what was decided.
 func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds bmc.Credentials) {
 	todo := l.todo
 	l.todo = nil
-	in := engine.Input{Key: k, Host: l.h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+	in := c.input(k, l, creds)
 	if c.Consoles != nil {
 		c.Consoles.Follow(k, l.objs.BMH, l.h)
 	}
@@ -417,16 +449,19 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 // it must be looked at again.
 func (c *Hosts) rest(k types.NamespacedName, l *live, creds bmc.Credentials) time.Duration {
 	h := l.h
-	in := engine.Input{Key: k, Host: h, BMH: l.objs.BMH, HR: l.objs.HR, Creds: creds}
+	in := c.input(k, l, creds)
 	switch {
 	case h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone:
 		c.polls.Watch(in)
 		c.ears.Listen(in)
+		c.reads.Watch(in, l.firmwareKnown())
 	case h.Detached && !h.Gone:
 		c.polls.Forget(k)
+		c.reads.Forget(k)
 		c.ears.Release(in)
 	default:
 		c.polls.Forget(k)
+		c.reads.Busy(k)
 	}
 	t := h.Wake()
 	if t.IsZero() {

@@ -100,6 +100,7 @@ func doors(t *testing.T) *Hosts {
 		wake: make(chan event.GenericEvent, 64), base: t.Context(), Now: time.Now,
 	}
 	c.polls = engine.NewPoller(t.Context(), c.Engine, time.Hour, c.powerFound, c.bmcSilent)
+	c.reads = engine.NewReader(t.Context(), c.Engine, 0, c.firmwareRead)
 	nowhere := func(context.Context, bmc.Address) string { return "" }
 	c.ears = engine.NewEars(t.Context(), c.Engine, nowhere, c.bmcHeard)
 	return c

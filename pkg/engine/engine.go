@@ -16,6 +16,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/blob"
 	"github.com/ingot-metal/ingot/pkg/bmc"
+	"github.com/ingot-metal/ingot/pkg/firmware"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/image"
 	"github.com/ingot-metal/ingot/pkg/record"
@@ -56,6 +57,8 @@ type Post struct {
 	Event host.Event
 	Extra record.Extra
 	Note  *Note // for people, as an event of the host
+	// Firmware is what the BMC told of it.
+	Firmware *firmware.Reading
 }
 
 // Note becomes a Kubernetes event.
@@ -101,6 +104,9 @@ type Input struct {
 	BMH   *metal3.BareMetalHost
 	HR    *v1alpha1.HostRecord
 	Creds bmc.Credentials
+	// HFS and HFC declare the machine's firmware; nil: nothing does.
+	HFS *metal3.HostFirmwareSettings
+	HFC *metal3.HostFirmwareComponents
 }
 
 // Do begins an action. An action that is under way for the same host is
@@ -178,6 +184,16 @@ func (e *Engine) action(v host.Verb) doFunc {
 		return e.chooseDisk
 	case host.RunStep:
 		return e.runStep
+	case host.PlanChange:
+		return e.planChange
+	case host.ApplyChange:
+		return e.applyChange
+	case host.Restart:
+		return e.restart
+	case host.SettleChange:
+		return e.settleChange
+	case host.SetSecureBoot:
+		return e.setSecureBoot
 	}
 	return nil
 }

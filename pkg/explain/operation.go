@@ -80,6 +80,16 @@ func phaseText(kind, phase string) string {
 		return "switching the machine off hard"
 	case "reset":
 		return "restarting the machine"
+	case "plan":
+		return "reading the machine's firmware and RAID volumes"
+	case "change":
+		return "asking the BMC for a change of firmware or RAID"
+	case "restart":
+		return "restarting the machine, so that a change comes into force"
+	case "settle":
+		return "waiting for a change of firmware or RAID to be read back"
+	case "secure-boot-on", "secure-boot-off":
+		return "switching Secure Boot"
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(clean(kind)+", "+clean(phase), ", "), ", ")
 }

@@ -75,11 +75,16 @@ func (s *stepper) available() bool {
 	if w.Image == nil || h.LastTried != nil && *w.Image != *h.LastTried {
 		h.FailCount = 0
 	}
+	if w.RAID == "" {
+		h.RAID = "" // it is left alone, and may become anything
+	}
 	switch {
 	case w.ExternallyProvisioned:
 		return s.to(ExternallyProvisioned)
 	case w.InspectAgain:
 		return s.to(Inspecting)
+	case h.changes(OpPrepare):
+		return s.to(Preparing)
 	case w.Image != nil && w.Online:
 		if s.m.MaxTries > 0 && h.FailCount >= s.m.MaxTries {
 			h.FailCount-- // this is no further try
@@ -116,6 +121,8 @@ func (s *stepper) power() bool {
 	case w.Reboot.Once && h.Power == PowerOff:
 		s.unannotate(AnnotationReboot)
 		return true
+	case (w.DisablePowerOff && w.Reboot.Once || s.wantsOn() && h.Power == PowerOff) && h.changes(OpService):
+		return s.begin(OpService, false) // and then what it asked for
 	case w.DisablePowerOff && w.Reboot.Once:
 		return s.begin(OpReset, false)
 	case s.wantsOn() && h.Power == PowerOff:

@@ -21,6 +21,11 @@ type Outcome struct {
 	Power   Power  // after a power action or VerifyBMC, if it was read
 	Health  Health // after VerifyBMC, if it was read
 	BootID  string // of OrderBoot
+	// Change that comes next, after PlanChange, nil if there is none; after
+	// ApplyChange with what the BMC answered, nil if it has to be planned anew.
+	Change   *Change
+	RAID     string // of PlanChange: Wants.RAID, if the volumes are so
+	Switched bool   // of SetSecureBoot: it was not so before
 }
 
 // PowerRead is a poll that found something: another power, or another health.
@@ -78,18 +83,23 @@ type Verb string
 
 // The verbs.
 const (
-	VerifyBMC    Verb = "VerifyBMC"    // log in, identify, read the power state
-	ReadFacts    Verb = "ReadFacts"    // read the machine's hardware from the BMC
-	SetPower     Verb = "SetPower"     // and read back until it is so
-	SetBoot      Verb = "SetBoot"      // override the boot device
-	OrderBoot    Verb = "OrderBoot"    // make a boot id; the outcome carries it
-	PrepareImage Verb = "PrepareImage" // fetch, verify, cut
-	ChooseDisk   Verb = "ChooseDisk"   // by the hints, from this boot's inventory
-	RunStep      Verb = "RunStep"      // hand a step to the agent, wait for its result
-	EndAgent     Verb = "EndAgent"     // forget the agent's session; no outcome
-	Cancel       Verb = "Cancel"       // stop what is being done; no outcome
-	Unannotate   Verb = "Unannotate"   // remove an annotation; no outcome
-	Release      Verb = "Release"      // let go of BMC, Secrets, records; no outcome
+	VerifyBMC     Verb = "VerifyBMC"     // log in, identify, read the power state
+	ReadFacts     Verb = "ReadFacts"     // read the machine's hardware from the BMC
+	SetPower      Verb = "SetPower"      // and read back until it is so
+	SetBoot       Verb = "SetBoot"       // override the boot device
+	OrderBoot     Verb = "OrderBoot"     // make a boot id; the outcome carries it
+	PrepareImage  Verb = "PrepareImage"  // fetch, verify, cut
+	ChooseDisk    Verb = "ChooseDisk"    // by the hints, from this boot's inventory
+	PlanChange    Verb = "PlanChange"    // read what is, name the next change
+	ApplyChange   Verb = "ApplyChange"   // ask the BMC for it
+	Restart       Verb = "Restart"       // the machine, unless the change is in force
+	SettleChange  Verb = "SettleChange"  // wait until it is read back
+	SetSecureBoot Verb = "SetSecureBoot" // from the next start on
+	RunStep       Verb = "RunStep"       // hand a step to the agent, wait for its result
+	EndAgent      Verb = "EndAgent"      // forget the agent's session; no outcome
+	Cancel        Verb = "Cancel"        // stop what is being done; no outcome
+	Unannotate    Verb = "Unannotate"    // remove an annotation; no outcome
+	Release       Verb = "Release"       // let go of BMC, Secrets, records; no outcome
 )
 
 // PowerChange is how SetPower changes power.
@@ -114,5 +124,7 @@ type Action struct {
 	StepID     string      // RunStep
 	Annotation string      // Unannotate
 	BootID     string      // EndAgent
+	On         bool        // SetSecureBoot
+	Again      bool        // ApplyChange: an earlier process may have asked for it
 	Deadline   time.Time   // after which the outcome no longer counts
 }

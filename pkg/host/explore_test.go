@@ -53,6 +53,26 @@ func TestExplore(t *testing.T) {
 			func(w *Wants) { w.InspectAgain = true },
 			func(w *Wants) { w.Image = img("a") },
 		},
+		"preparation": {
+			func(w *Wants) {
+				w.RAID, w.Settings, w.Updates, w.Firmware = `[{"level":"1"}]`, true, true, "f1"
+			},
+			func(w *Wants) { w.RAID, w.Settings, w.Updates, w.Firmware = "[]", false, false, "" },
+			func(w *Wants) { w.RAID, w.SoftwareRAID = "", true },
+			func(w *Wants) { w.SoftwareRAID = false },
+		},
+		"service": {
+			func(w *Wants) { w.ExternallyProvisioned = true },
+			func(w *Wants) { w.Settings, w.Firmware, w.LiveSettings = true, "f1", true },
+			func(w *Wants) { w.Settings, w.Firmware, w.LiveSettings = false, "", false },
+			func(w *Wants) { w.Online = !w.Online },
+			func(w *Wants) { w.Reboot.Once = true },
+		},
+		"secure boot": {
+			func(w *Wants) { w.Image = img("a") },
+			func(w *Wants) { w.Image = nil },
+			func(w *Wants) { w.SecureBoot = !w.SecureBoot },
+		},
 		"power": {
 			func(w *Wants) { w.InspectAgain = true },
 			func(w *Wants) { w.Reboot.Once = true },
@@ -146,6 +166,27 @@ func (e *explorer) moves(h Host) []move {
 			o.Power = PowerOn
 		case PhaseOrder:
 			o.BootID = "boot"
+		case PhasePlan:
+			o.RAID = h.Wants.RAID
+			if h.raidDue() && h.Op.Rounds < 2 {
+				c := o
+				c.RAID, c.Change = "", &Change{What: ChangeRAIDDelete, Target: "v", For: Short(h.Wants.RAID)}
+				add("plan-delete", c)
+			}
+			if h.Op.Rounds < 2 && h.Wants.Firmware != "" {
+				c := o
+				c.RAID, c.Change = "", &Change{What: ChangeSettings, Target: "s", For: h.Wants.Firmware}
+				add("plan-settings", c)
+			}
+		case PhaseChange:
+			c := clone(h.Op.Change)
+			c.Op, c.Reset = "asked", c.What == ChangeSettings
+			o.Change = c
+			add("replan", Outcome{Seq: h.Seq})
+		case PhaseRestart:
+			o.Power = PowerOn
+		case PhaseSecureOn:
+			o.Switched = true
 		}
 		if h.Op.Phase != PhaseHello {
 			add("done", o)
@@ -178,7 +219,11 @@ func fold(h Host) string {
 		p = fmt.Sprint(h.Problem.Code, h.Problem.Type, h.Problem.Class, h.Problem.Generation == h.Wants.Generation)
 	}
 	if h.Op != nil {
-		op = fmt.Sprint(h.Op.Kind, h.Op.Phase, h.Op.Entered, h.Op.StepID != "", h.Op.Hard)
+		op = fmt.Sprint(h.Op.Kind, h.Op.Phase, h.Op.Entered, h.Op.StepID != "", h.Op.Hard, h.Op.Made, h.Op.Rounds,
+			h.Op.Again && (h.Op.Phase == PhaseChange || h.Op.Phase == PhaseSecureOn))
+		if c := h.Op.Change; c != nil {
+			op += fmt.Sprint(*c)
+		}
 	}
 	if h.Boot != nil {
 		b = fmt.Sprint(h.Boot.Redeemed, h.InventoryBoot == h.Boot.ID)
@@ -188,7 +233,8 @@ func fold(h Host) string {
 	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, h.GoodWith, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
 		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
-		w.InspectionDisabled, w.FastInspect, w.BMCOptions, w.CleaningDisabled, w.Deleting)
+		w.InspectionDisabled, w.FastInspect, w.BMCOptions, w.CleaningDisabled, w.Deleting,
+		h.RAID, h.SecureBoot, w.RAID, w.SoftwareRAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates)
 }
 
 func url(i *Image) string {
@@ -210,7 +256,9 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 		}
 		write, clean := a.Verb == RunStep && a.Step == PhaseWrite, a.Verb == RunStep && a.Step == PhaseClean
 		agentless := h.Op != nil && h.Op.Kind == OpInspect && h.Wants.FastInspect
-		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower
+		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower ||
+			a.Verb == ApplyChange || a.Verb == Restart || a.Verb == SetSecureBoot
+		changes := a.Verb == ApplyChange || a.Verb == Restart || a.Verb == SettleChange
 		switch {
 		case touches && (h.Wants.Paused || h.Detached):
 			fail("%s for a host that is paused or detached", a.Verb)
@@ -232,6 +280,19 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			fail("%s for an externally provisioned host", a.Verb)
 		case a.Verb == SetPower && a.Power != ChangeOn && a.Power != ChangeReset && h.Wants.DisablePowerOff && h.Op != nil && h.Op.Kind == OpPowerOff:
 			fail("power off though disablePowerOff is set")
+		case changes && h.Op.Change == nil:
+			fail("%s of nothing that is on record", a.Verb)
+		case changes && h.Op.Kind != OpPrepare && h.Op.Kind != OpService:
+			fail("%s in the course of %s", a.Verb, h.Op.Kind)
+		case a.Verb == ApplyChange && h.Op.Change.destroys() && (h.State != Preparing || h.Wants.RAID == "" ||
+			h.Op.Change.For != Short(h.Wants.RAID) || h.Wants.Deleting):
+			fail("a RAID volume is deleted that what is declared does not ask for")
+		case a.Verb == ApplyChange && h.Op.Kind == OpService && (!h.Wants.LiveSettings || !h.Wants.Settings):
+			fail("a machine in use is changed that what is declared does not ask for")
+		case a.Verb == Restart && h.Op.Kind == OpService && before.Power == PowerOn && !h.Wants.DisablePowerOff && before.Op == nil:
+			fail("a machine that runs is restarted for a change")
+		case a.Verb == SetSecureBoot && !h.SecureBoot:
+			fail("Secure Boot is switched and nobody remembers")
 		case a.Verb == Release && !h.Wants.Deleting:
 			fail("released though not deleted")
 		}

@@ -87,6 +87,16 @@ type Wants struct {
 	CleaningDisabled      bool
 	Legacy                bool // spec.bootMode: legacy
 	Deleting              bool
+
+	// What is declared of firmware and RAID (change.go).
+	RAID         string // hardware RAID volumes, as one text; empty: they are left alone
+	SoftwareRAID bool   // which nobody makes
+	SecureBoot   bool   // spec.bootMode: UEFISecureBoot
+	Firmware     string // another text for other settings, updates or policy
+	Settings     bool   // firmware settings are declared that are not in force
+	Updates      bool   // firmware updates are declared that were not carried out
+	LiveSettings bool   // a machine in use may be changed when it next starts
+	LiveUpdates  bool
 }
 
 // Managed reports whether the host names a BMC.
@@ -95,7 +105,7 @@ func (w Wants) Managed() bool { return w.Address != "" || w.SecretName != "" }
 // secrets is another text whenever a Secret that a problem may depend on changed.
 func (w Wants) secrets() string {
 	s := w.SecretVersion
-	for _, more := range []string{w.DataVersion, w.BMCOptions} {
+	for _, more := range []string{w.DataVersion, w.BMCOptions, w.Firmware} {
 		if more != "" {
 			s += " " + more
 		}
@@ -129,6 +139,11 @@ type Op struct {
 	Deadline time.Time // of the phase; zero: none
 	StepID   string    // of the agent step that the phase runs
 	Hard     bool      // power: do not ask the operating system
+
+	Change *Change // that is under way
+	Made   bool    // it made a RAID volume
+	Rounds int     // changes that are behind it
+	Again  bool    // its phase was entered by an earlier process
 }
 
 // Host is all that the life cycle knows of one host.
@@ -157,6 +172,9 @@ type Host struct {
 	Detached      bool
 	Gone          bool  // released: the finalizer may go
 	GaveUp        State // left unfinished, so that the host could be deleted
+
+	RAID       string // Wants.RAID that was last found to be so
+	SecureBoot bool   // switched on by us
 }
 
 // Agent reports whether an agent of ours is believed to run in the machine.
@@ -165,7 +183,11 @@ func (h Host) Agent() bool { return h.Boot != nil && h.Boot.Redeemed }
 // Boots reports whether the machine runs what we boot in it: an operation with an
 // agent, from its first step at the machine on.
 func (o *Op) Boots() bool {
-	if o == nil || o.Phase == PhaseImage {
+	if o == nil {
+		return false
+	}
+	switch o.Phase {
+	case PhaseImage, PhasePlan, PhaseChange, PhaseRestart, PhaseSettle, PhaseSecureOff:
 		return false
 	}
 	switch o.Kind {
@@ -188,6 +210,7 @@ const (
 	OpPowerOn     OpKind = "power-on"
 	OpPowerOff    OpKind = "power-off"
 	OpReset       OpKind = "reset"
+	OpService     OpKind = "service" // change the firmware of a machine in use
 )
 
 // Phase is one part of an operation: one action and the wait for its outcome.
@@ -213,6 +236,13 @@ const (
 	PhaseSoftOff  Phase = "soft-off"     // ask the operating system to stop
 	PhaseForceOff Phase = "force-off"    // power off
 	PhaseReset    Phase = "reset"        // restart without powering off
+
+	PhasePlan      Phase = "plan"            // read what is, name the next change
+	PhaseChange    Phase = "change"          // ask the BMC for it
+	PhaseRestart   Phase = "restart"         // the machine, if the change waits for that
+	PhaseSettle    Phase = "settle"          // until it can be read back
+	PhaseSecureOn  Phase = "secure-boot-on"  // from the next start on
+	PhaseSecureOff Phase = "secure-boot-off" // if we switched it on
 )
 
 // phases lists each operation's phases in order. Those that a host does not need
@@ -220,16 +250,20 @@ const (
 var phases = map[OpKind][]Phase{
 	OpVerify:      {PhaseVerify},
 	OpInspect:     {PhaseFacts, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
-	OpPrepare:     {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
-	OpProvision:   {PhaseImage, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseDisk, PhaseWrite, PhaseStop, PhaseDiskBoot, PhaseRun},
-	OpDeprovision: {PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
+	OpPrepare:     {PhasePlan, PhaseChange, PhaseRestart, PhaseSettle, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
+	OpProvision:   {PhaseImage, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseDisk, PhaseWrite, PhaseStop, PhaseSecureOn, PhaseDiskBoot, PhaseRun},
+	OpDeprovision: {PhaseSecureOff, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
 	OpPowerOn:     {PhaseStart},
 	OpPowerOff:    {PhaseSoftOff, PhaseForceOff},
 	OpReset:       {PhaseReset},
+	OpService:     {PhasePlan, PhaseChange, PhaseRestart, PhaseSettle},
 }
 
 // skips reports whether the operation can do without a phase as things stand.
 func (h *Host) skips(kind OpKind, p Phase) bool {
+	if skip, known := h.skipsChange(kind, p); known {
+		return skip
+	}
 	erases := kind == OpPrepare || kind == OpDeprovision
 	if erases && !h.cleans(kind) && p != PhaseStop {
 		return true

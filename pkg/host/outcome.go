@@ -21,6 +21,9 @@ func (s *stepper) outcome(e Outcome) {
 		s.failed(*e.Problem)
 		return
 	}
+	if s.changeOutcome(e) {
+		return
+	}
 	switch p := h.Op.Phase; p {
 	case PhaseVerify:
 		h.Good, h.GoodAt, h.GoodWith = h.Wants.SecretVersion, h.Wants.Address, h.Wants.BMCOptions
@@ -240,6 +243,9 @@ func (s *stepper) timeout() Problem {
 		return Problem{Code: "image-write-slow", Class: Retry, Seen: []string{fmt.Sprintf("not finished after %s", after)}}
 	case PhaseImage:
 		return Problem{Code: "image-unreachable", Class: Retry, Seen: []string{fmt.Sprintf("not fetched after %s", after)}}
+	}
+	if op.Phase == PhaseSettle && op.Change != nil {
+		return Problem{Code: "change-slow", Class: Retry, Seen: []string{fmt.Sprintf("%s: not read back after %s", op.Change.Target, after)}}
 	}
 	return Problem{Code: "bmc-slow", Class: Retry, Seen: []string{fmt.Sprintf("%s not done after %s", op.Phase, after)}}
 }

@@ -28,6 +28,7 @@ const (
 	PreparationError           ErrorType = "preparation error"
 	ProvisioningError          ErrorType = "provisioning error"
 	PowerManagementError       ErrorType = "power management error"
+	ServicingError             ErrorType = "servicing error"
 )
 
 // Problem is why a host stands still. Code is a diagnosis of pkg/explain; Seen is
@@ -60,6 +61,8 @@ func errorType(kind OpKind, s State) ErrorType {
 		return InspectionError
 	case OpPrepare:
 		return PreparationError
+	case OpService:
+		return ServicingError
 	case OpProvision, OpDeprovision:
 		return ProvisioningError
 	}

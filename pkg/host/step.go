@@ -15,6 +15,7 @@ type Machine struct {
 	SoftOffTimeout time.Duration // before a soft power off becomes a hard one
 	StepTimeout    time.Duration // for an inspection, or an agent's cleaning
 	ImageTimeout   time.Duration // for preparing an image, and for writing it
+	ChangeTimeout  time.Duration // for a change of firmware or RAID, and the restart it needs
 	MaxTries       int           // provisionings of one image; 0: no limit
 }
 
@@ -28,6 +29,7 @@ func Defaults() Machine {
 		SoftOffTimeout: 3 * time.Minute,
 		StepTimeout:    30 * time.Minute,
 		ImageTimeout:   2 * time.Hour,
+		ChangeTimeout:  90 * time.Minute,
 		MaxTries:       5,
 	}
 }
@@ -89,7 +91,7 @@ func (s *stepper) observe(w Wants) {
 func (h Host) Resume() Host {
 	if h.Op != nil {
 		h.Op = clone(h.Op)
-		h.Op.Entered = false
+		h.Op.Entered, h.Op.Again = false, true
 	}
 	return h
 }
@@ -265,6 +267,9 @@ func (s *stepper) obsolete() bool {
 	case h.Op.Phase == PhaseClean && !h.Op.Entered && !h.cleans(h.Op.Kind):
 		s.drop() // began before a restart, and is no longer asked for
 		return true
+	case s.serviceEnds():
+		s.drop()
+		return true
 	}
 	return false
 }
@@ -305,6 +310,7 @@ func (s *stepper) next(p Phase) {
 	for _, q := range phases[op.Kind] {
 		if after && !s.h.skips(op.Kind, q) {
 			op.Phase, op.Since, op.Deadline, op.Entered, op.StepID = q, s.now, time.Time{}, false, ""
+			op.Again = false
 			return
 		}
 		after = after || q == p
@@ -343,6 +349,21 @@ func (s *stepper) enter() {
 		a.Verb, a.Power = SetPower, ChangeReset
 	case PhaseNetBoot, PhaseDiskBoot:
 		a.Verb, a.FromDisk, a.Legacy = SetBoot, op.Phase == PhaseDiskBoot, h.Wants.Legacy
+	case PhasePlan:
+		a.Verb, limit = PlanChange, s.m.StepTimeout
+	case PhaseChange:
+		if op.Change == nil || !h.asked(op.Change) {
+			s.replan()
+			return
+		}
+		a.Verb, a.Again, limit = ApplyChange, op.Again, s.m.StepTimeout
+	case PhaseRestart:
+		a.Verb, limit = Restart, s.m.StepTimeout
+	case PhaseSettle:
+		a.Verb, limit = SettleChange, s.m.ChangeTimeout
+	case PhaseSecureOn, PhaseSecureOff:
+		a.Verb, a.On = SetSecureBoot, op.Phase == PhaseSecureOn
+		h.SecureBoot = true // until it is known not to be our doing
 	case PhaseOrder:
 		a.Verb = OrderBoot
 	case PhaseDisk:

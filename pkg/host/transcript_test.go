@@ -19,8 +19,10 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what Step a
 // with # is for the reader.
 //
 //	wants KEY=VALUE…    what is declared from now on (see applyWants); an empty value unsets
-//	done [power=on|off] the awaited action was done
+//	done [power=on|off] [switched]  the awaited action was done
 //	fail CODE [wait] [SEEN…]  the awaited action failed
+//	plan KIND TARGET|none  what is to be changed next was read
+//	asked [reset]       the BMC was asked for the change, which may wait for a start
 //	hello               the agent calls home with the boot that was ordered
 //	refuse CODE         the agent that calls home is sent away
 //	lost                the agent fell silent
@@ -112,13 +114,29 @@ func (p *player) command(line string) {
 	case "done":
 		o := Outcome{Seq: p.h.Seq}
 		for _, kv := range f[1:] {
-			o.Power = Power(strings.TrimPrefix(kv, "power="))
+			if o.Switched = kv == "switched"; !o.Switched {
+				o.Power = Power(strings.TrimPrefix(kv, "power="))
+			}
 		}
 		if p.h.Op != nil && p.h.Op.Phase == PhaseOrder {
 			p.boots++
 			o.BootID = fmt.Sprintf("boot%d", p.boots)
 		}
 		p.step(o)
+	case "plan":
+		o := Outcome{Seq: p.h.Seq, RAID: p.h.Wants.RAID}
+		if f[1] != "none" {
+			c := &Change{What: ChangeKind(f[1]), Target: strings.Join(f[2:], " "), For: p.h.Wants.Firmware}
+			if strings.HasPrefix(f[1], "raid") {
+				o.RAID, c.For = "", Short(p.h.Wants.RAID)
+			}
+			o.Change = c
+		}
+		p.step(o)
+	case "asked":
+		c := *p.h.Op.Change
+		c.Op, c.Reset = "task", len(f) > 1
+		p.step(Outcome{Seq: p.h.Seq, Change: &c})
 	case "fail":
 		pr := &Problem{Code: f[1], Class: Retry}
 		if len(f) > 2 && f[2] == "wait" {
@@ -222,6 +240,18 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.DisablePowerOff = !on
 	case "deleted":
 		w.Deleting = on
+	case "raid":
+		w.RAID = v
+	case "softraid":
+		w.SoftwareRAID = on
+	case "secure":
+		w.SecureBoot = on
+	case "settings":
+		w.Settings, w.Firmware = v != "", v
+	case "updates":
+		w.Updates, w.Firmware = v != "", v
+	case "live":
+		w.LiveSettings, w.LiveUpdates = on, on
 	default:
 		p.t.Fatalf("unknown wish %q", k)
 	}
@@ -258,6 +288,9 @@ func (p *player) show() string {
 	}
 	if p.h.Op != nil {
 		line("doing", fmt.Sprintf("%s: %s", p.h.Op.Kind, p.h.Op.Phase))
+		if c := p.h.Op.Change; c != nil {
+			line("change", string(c.What)+" "+c.Target)
+		}
 	}
 	line("waits", p.h.Waits())
 	for _, a := range p.actions {

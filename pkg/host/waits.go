@@ -44,6 +44,12 @@ func (h Host) remedyPlace() string {
 	if strings.HasPrefix(h.Problem.Code, "userdata-") {
 		return "the Secret that spec names, or spec"
 	}
+	switch {
+	case strings.HasPrefix(h.Problem.Code, "settings-"):
+		return "the host's HostFirmwareSettings"
+	case strings.HasPrefix(h.Problem.Code, "firmware-"):
+		return "the host's HostFirmwareComponents"
+	}
 	return "spec"
 }
 
@@ -77,6 +83,17 @@ func (op Op) waits() string {
 		return "the agent to erase the disks' metadata"
 	case PhaseWrite:
 		return "the agent to write the image"
+	case PhasePlan:
+		return "the BMC to tell the machine's firmware and RAID volumes"
+	case PhaseChange, PhaseSettle:
+		if op.Change != nil {
+			return "the BMC to carry out a change: " + op.Change.Target
+		}
+		return "the BMC to carry out a change"
+	case PhaseRestart:
+		return "the machine to restart, so that a change comes into force"
+	case PhaseSecureOn, PhaseSecureOff:
+		return "the BMC to switch Secure Boot"
 	}
 	return string(op.Phase)
 }

@@ -170,7 +170,7 @@ func states() []host.State {
 func errorTypes() []host.ErrorType {
 	return []host.ErrorType{
 		host.RegistrationError, host.ProvisionedRegistrationErr, host.InspectionError, host.PreparationError,
-		host.ProvisioningError, host.PowerManagementError,
+		host.ProvisioningError, host.PowerManagementError, host.ServicingError,
 	}
 }
 
@@ -191,7 +191,8 @@ func anyHost(r *rand.Rand, n int) host.Host {
 		Power: pick(r, host.PowerOn, host.PowerOff), Good: pick(r, "", "42", "43"), GoodAt: "redfish://10.0.0.3", GoodWith: pick(r, "", "o1"),
 		Provisioned: img(), LastTried: img(), FailCount: r.IntN(4), Dirty: r.IntN(2) == 0,
 		InventoryBoot: pick(r, "", "b1"),
-		Wants:         host.Wants{Generation: 7, Address: "redfish://10.0.0.3", SecretName: "s1", SecretVersion: pick(r, "", "42")},
+		RAID:          pick(r, "", "[]", `[{"level":"1","numberOfPhysicalDisks":2}]`), SecureBoot: r.IntN(2) == 0,
+		Wants: host.Wants{Generation: 7, Address: "redfish://10.0.0.3", SecretName: "s1", SecretVersion: pick(r, "", "42")},
 	}
 	if r.IntN(2) == 0 {
 		h.Boot = &host.Boot{ID: fmt.Sprintf("boot-%d", n), Ordered: at(), Redeemed: r.IntN(2) == 0, Seen: host.Seen{DHCP: true}}
@@ -209,10 +210,17 @@ func anyHost(r *rand.Rand, n int) host.Host {
 	case 1:
 		h.Detached = true
 	case 2:
-		kind := pick(r, host.OpVerify, host.OpInspect, host.OpPrepare, host.OpProvision, host.OpDeprovision, host.OpPowerOn, host.OpPowerOff, host.OpReset)
+		kind := pick(r, host.OpVerify, host.OpInspect, host.OpPrepare, host.OpProvision, host.OpDeprovision, host.OpPowerOn, host.OpPowerOff, host.OpReset, host.OpService)
 		h.Op = &host.Op{
 			Kind: kind, Phase: pick(r, host.PhaseImage, host.PhaseHello, host.PhaseWrite, host.PhaseRun), Entered: true,
 			Started: at(), Since: at(), Deadline: at(), StepID: pick(r, "", "boot.7"), Hard: r.IntN(2) == 0,
+			Made: r.IntN(2) == 0,
+		}
+		if r.IntN(2) == 0 {
+			h.Op.Change = &host.Change{
+				What: pick(r, host.ChangeRAIDDelete, host.ChangeFirmware), Target: "bios http://x/y", For: "0123456789abcdef",
+				Before: pick(r, "", "1.0"), Op: pick(r, "", `{"kind":"firmware"}`), Reset: r.IntN(2) == 0,
+			}
 		}
 	}
 	return h

@@ -35,11 +35,12 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	if st.Provisioning.Image.URL != "" {
 		h.Provisioned = image(st.Provisioning.Image)
 	}
+	h.RAID = raid(st.Provisioning.RAID)
 	if rec == nil {
 		return h
 	}
 	r := rec.Status
-	h.Seq, h.Dirty, h.FailCount = r.Seq, r.Dirty, int(r.FailCount)
+	h.Seq, h.Dirty, h.FailCount, h.SecureBoot = r.Seq, r.Dirty, int(r.FailCount), r.SecureBoot
 	h.LastTried = fromProvisioned(r.LastTried)
 	if r.BMC != nil {
 		h.Good, h.GoodAt, h.GoodWith = r.BMC.SecretVersion, r.BMC.Address, r.BMC.Options
@@ -59,6 +60,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 		h.Op = &host.Op{
 			Kind: host.OpKind(op.Kind), Phase: host.Phase(op.Phase), StepID: op.StepID, Hard: op.Hard,
 			Started: when(op.Started), Since: when(op.PhaseStarted),
+			Change: fromChange(op.Change), Made: op.Made,
 		}
 	}
 	if p := r.Problem; p != nil && string(st.ErrorType) == p.Type {
@@ -96,6 +98,8 @@ func belongs(k host.OpKind, s host.State) bool {
 		return s == host.Provisioning
 	case host.OpDeprovision:
 		return s == host.Deprovisioning
+	case host.OpService:
+		return s == host.Provisioned || s == host.ExternallyProvisioned
 	}
 	return false // not recorded: decided anew
 }
@@ -104,7 +108,7 @@ func belongs(k host.OpKind, s host.State) bool {
 // know is kept from old.
 func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 	r := *old.DeepCopy()
-	r.Seq, r.Dirty, r.FailCount = h.Seq, h.Dirty, int32(h.FailCount)
+	r.Seq, r.Dirty, r.FailCount, r.SecureBoot = h.Seq, h.Dirty, int32(h.FailCount), h.SecureBoot
 	r.LastTried = toProvisioned(h.LastTried)
 	r.WaitsFor = clip(h.Waits(), maxWaits)
 	if h.Good != "" {
@@ -126,6 +130,7 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 		r.Operation = &v1alpha1.Operation{
 			Kind: string(op.Kind), Phase: string(op.Phase), StepID: op.StepID, Hard: op.Hard,
 			Started: micro(op.Started), PhaseStarted: micro(op.Since), Until: micro(op.Deadline),
+			Change: toChange(op.Change), Made: op.Made,
 		}
 		if h.Boot != nil && !h.Boot.Redeemed {
 			r.WaitsFor = "the machine to start and the agent to call home"
@@ -155,7 +160,9 @@ func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 		b.Session, b.Quirks = "", nil
 	}
 	if op := r.Operation; op != nil {
-		if op.Phase != string(host.PhaseRun) {
+		switch host.Phase(op.Phase) {
+		case host.PhaseRun, host.PhaseChange, host.PhaseRestart, host.PhaseSettle:
+		default:
 			op.Phase = ""
 		}
 		op.PhaseStarted, op.Until, op.Started = nil, nil, nil
@@ -179,7 +186,7 @@ func canWait(st, stored v1alpha1.HostRecordStatus) bool {
 		return false
 	}
 	switch host.Phase(op.Phase) {
-	case host.PhaseOff, host.PhaseNetBoot, host.PhaseOrder, host.PhaseDisk, host.PhaseDiskBoot:
+	case host.PhaseOff, host.PhaseNetBoot, host.PhaseOrder, host.PhaseDisk, host.PhaseDiskBoot, host.PhasePlan:
 		return true
 	}
 	return false

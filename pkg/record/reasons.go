@@ -29,8 +29,8 @@ const (
 // ReasonHealthChanged is ingot's: the BMC says something else of its machine.
 const ReasonHealthChanged = "HealthChanged"
 
-// errorReasons are Metal3's reasons of an error type. Those of servicing and
-// detaching are named by their text, which the life cycle need not know.
+// errorReasons are Metal3's reasons of an error type. That of detaching is named by
+// its text: the life cycle does not fail at it.
 var errorReasons = map[host.ErrorType]string{
 	host.RegistrationError:          "RegistrationError",
 	host.ProvisionedRegistrationErr: "ProvisionedRegistrationError",
@@ -38,7 +38,7 @@ var errorReasons = map[host.ErrorType]string{
 	host.PreparationError:           "PreparationError",
 	host.ProvisioningError:          "ProvisioningError",
 	host.PowerManagementError:       "PowerManagementError",
-	"servicing error":               "ServicingError",
+	host.ServicingError:             "ServicingError",
 	"detach error":                  "DetachError",
 }
 

@@ -30,6 +30,8 @@ func BMHStatus(h host.Host, b *metal3.BareMetalHost, id string, now time.Time) m
 		st.OperationalStatus = metal3.OperationalStatusDetached
 	case h.State == host.Unmanaged:
 		st.OperationalStatus = metal3.OperationalStatusDiscovered
+	case h.Op != nil && h.Op.Kind == host.OpService:
+		st.OperationalStatus = metal3.OperationalStatusServicing
 	default:
 		st.OperationalStatus = metal3.OperationalStatusOK
 	}
@@ -45,6 +47,7 @@ func BMHStatus(h host.Host, b *metal3.BareMetalHost, id string, now time.Time) m
 		st.Provisioning.BootMode = b.BootMode()
 		st.Provisioning.RootDeviceHints = b.Spec.RootDeviceHints.DeepCopy()
 	}
+	showRAID(&st, h)
 	if ref := b.Spec.BMC.CredentialsName; ref != "" && h.Wants.SecretVersion != "" {
 		tried := metal3.CredentialsStatus{Version: h.Wants.SecretVersion}
 		tried.Reference = &corev1.SecretReference{Name: ref, Namespace: b.Namespace}

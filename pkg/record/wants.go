@@ -35,6 +35,9 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		CleaningDisabled:      b.Spec.AutomatedCleaningMode == metal3.CleaningModeDisabled,
 		Legacy:                b.Spec.BootMode == metal3.Legacy,
 		Deleting:              !b.DeletionTimestamp.IsZero(),
+		RAID:                  raid(b.Spec.RAID),
+		SoftwareRAID:          b.Spec.RAID != nil && len(b.Spec.RAID.SoftwareRAIDVolumes) > 0,
+		SecureBoot:            b.Spec.BootMode == metal3.UEFISecureBoot,
 	}
 	if i := b.Spec.Image; i != nil && i.URL != "" {
 		w.Image = image(*i)

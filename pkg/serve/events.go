@@ -60,12 +60,33 @@ func newEvents(c client.Client, log *slog.Logger) *events {
 func (e *events) Event(b *metal3.BareMetalHost, kind, reason, message string) {
 	ev := b.NewEvent(reason, strings.ToValidUTF8(message[:min(len(message), maxEventMessage)], ""))
 	ev.Type, ev.Related = kind, b.Spec.ConsumerRef.DeepCopy()
+	e.queue(&ev)
+}
+
+// ObjectEvent is Event of another object than a host.
+func (e *events) ObjectEvent(o client.Object, kind, reason, message string) {
+	gvk, err := e.client.GroupVersionKindFor(o)
+	if err != nil {
+		e.log.Warn("no event", "reason", reason, "err", err)
+		return
+	}
+	// Metal3's form of an event, about another object.
+	like := &metal3.BareMetalHost{}
+	like.Namespace, like.Name, like.UID = o.GetNamespace(), o.GetName(), o.GetUID()
+	ev := like.NewEvent(reason, strings.ToValidUTF8(message[:min(len(message), maxEventMessage)], ""))
+	ev.Type = kind
+	ev.InvolvedObject.Kind, ev.InvolvedObject.APIVersion = gvk.Kind, gvk.GroupVersion().String()
+	e.queue(&ev)
+}
+
+// queue has an event written in the order of its object's.
+func (e *events) queue(ev *corev1.Event) {
 	h := fnv.New32a()
-	h.Write([]byte(b.UID))
+	h.Write([]byte(ev.InvolvedObject.UID))
 	select {
-	case e.queues[h.Sum32()%eventWriters] <- &ev:
+	case e.queues[h.Sum32()%eventWriters] <- ev:
 	default:
-		e.log.Warn("an event was dropped: too many wait", "host", b.Namespace+"/"+b.Name, "reason", reason)
+		e.log.Warn("an event was dropped: too many wait", "host", ev.InvolvedObject.Namespace+"/"+ev.InvolvedObject.Name, "reason", ev.Reason)
 	}
 }
 

@@ -63,6 +63,10 @@ func bmcIdle(pollEvery time.Duration) time.Duration {
 	return 5 * time.Minute
 }
 
+// firmwareEvery is how often the firmware of a machine that rests is read. Metal3
+// reads it every five minutes, from Ironic's records; this asks the BMC.
+const firmwareEvery = time.Hour
+
 // leaseEvery is how often Metal3's Lease is looked at; its operator renews it
 // every two seconds.
 const leaseEvery = 5 * time.Second
@@ -174,6 +178,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		Engine: eng, Events: told, Log: s.Log, Metrics: counts,
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
+	hosts.FirmwareEvery = firmwareEvery
 	if s.BMCEvents {
 		hosts.EventsAt = s.eventsAt
 	}

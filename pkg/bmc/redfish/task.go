@@ -178,3 +178,7 @@ func (t *task) progress(op string, status int) (bmc.Progress, error) {
 	}
 	return p, nil
 }
+
+// RunningTask is the newest task of the BMC that is not over, empty if there is
+// none: what an update became whose answer was lost.
+func (s *System) RunningTask(ctx context.Context) string { return s.latestTask(ctx) }

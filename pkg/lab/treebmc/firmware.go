@@ -76,9 +76,24 @@ func (s *Server) flash(image string, targets []string) *answer {
 		}
 		for _, t := range targets {
 			if doc := s.doc(key(t)); doc != nil {
+				s.showBIOS(doc, version)
 				doc["Version"] = version
 				s.touch(key(t))
 			}
 		}
 	})
+}
+
+// showBIOS has the systems tell the new version of a BIOS that is flashed.
+func (s *Server) showBIOS(item obj, version string) {
+	if !strings.EqualFold(str(item["Id"]), "BIOS") && !strings.EqualFold(str(item["Name"]), "BIOS") {
+		return
+	}
+	_, systems := s.at(s.doc(rootKey)["Systems"])
+	for _, m := range members(systems) {
+		if k, system := s.at(m); system != nil && system["BiosVersion"] == item["Version"] {
+			system["BiosVersion"] = version
+			s.touch(k)
+		}
+	}
 }
