@@ -37,6 +37,11 @@ type Devices interface {
 	Write(ctx context.Context, s api.WriteStep, src Source, p Progress) (api.WriteResult, error)
 }
 
+// Deployer is a machine whose ramdisk has deploy methods. Which, Inspect tells.
+type Deployer interface {
+	Deploy(ctx context.Context, s api.DeployStep, src Source, p Progress) (api.DeployResult, error)
+}
+
 // Identity is what the machine says of itself in hello.
 type Identity struct {
 	MACs      []string
@@ -237,6 +242,17 @@ func (l *loop) take(ctx context.Context, s api.Step) *End {
 		l.start(ctx, s, fault.DiskIO, func(ctx context.Context, p Progress, r *api.Result) error {
 			res, err := l.Devices.Write(ctx, *s.Write, l.t, p)
 			r.Write = &res
+			return err
+		})
+	case api.StepDeploy:
+		d, ok := l.Devices.(Deployer)
+		if !ok || s.Deploy == nil {
+			l.refuse(s, "a deploy step without its method, or a ramdisk without any")
+			return nil
+		}
+		l.start(ctx, s, fault.DeployFailed, func(ctx context.Context, p Progress, r *api.Result) error {
+			res, err := d.Deploy(ctx, *s.Deploy, l.t, p)
+			r.Deploy = &res
 			return err
 		})
 	default:

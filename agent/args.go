@@ -15,7 +15,7 @@ import (
 type Args struct {
 	URL    string // base URL of the agent door
 	CAPin  string // hex SHA-256 of the CA certificate to trust
-	BootID string
+	BootID string // empty: in an ISO that somebody else made; the server knows by the MACs
 	MAC    string // of the interface that booted; may be empty
 }
 
@@ -46,9 +46,6 @@ func (a Args) check() error {
 	}
 	if b, err := hex.DecodeString(a.CAPin); err != nil || len(b) != 32 {
 		errs = append(errs, fmt.Errorf("%s=%q: want 64 hex digits", api.ArgCA, a.CAPin))
-	}
-	if a.BootID == "" {
-		errs = append(errs, fmt.Errorf("%s is missing", api.ArgBoot))
 	}
 	if a.MAC != "" {
 		if _, err := net.ParseMAC(a.MAC); err != nil {

@@ -19,6 +19,7 @@ const (
 	ImageUnreachable = "image-unreachable"
 	ImageFormat      = "image-format"
 	CleanFailed      = "clean-failed"
+	DeployFailed     = "deploy-failed"
 	InspectFailed    = "inspect-failed"
 	StepRefused      = "step-refused"
 )

@@ -13,6 +13,7 @@ type Inventory struct {
 	PCI      []PCI     `json:"pci,omitempty"`
 	Hostname string    `json:"hostname,omitempty"`
 	Skipped  []Skipped `json:"skipped,omitempty"`
+	Methods  []string  `json:"methods,omitempty"` // custom deploy methods of the ramdisk
 
 	// Accelerators are GPUs and their like, where a BMC names them.
 	Accelerators []Accelerator `json:"accelerators,omitempty"`

@@ -75,6 +75,7 @@ const (
 	StepInspect  = "inspect"  // result: Inventory
 	StepClean    = "clean"    // metadata erase of the disks named
 	StepWrite    = "write"    // image, config drive, boot entry
+	StepDeploy   = "deploy"   // a method of the ramdisk; older agents refuse it
 	StepReboot   = "reboot"   // end of the conversation
 	StepPowerOff = "poweroff" // end of the conversation
 )
@@ -87,6 +88,8 @@ type Step struct {
 	Kind  string     `json:"kind"`
 	Clean *CleanStep `json:"clean,omitempty"`
 	Write *WriteStep `json:"write,omitempty"`
+
+	Deploy *DeployStep `json:"deploy,omitempty"`
 }
 
 // DiskRef names one disk. Every field that is set must match the disk found at
@@ -150,6 +153,8 @@ type Result struct {
 	Inventory *Inventory   `json:"inventory,omitempty"` // of an inspect step
 	Write     *WriteResult `json:"write,omitempty"`
 	Clean     *CleanResult `json:"clean,omitempty"`
+
+	Deploy *DeployResult `json:"deploy,omitempty"`
 }
 
 // StepError says why a step failed. Code is one of the diagnosis codes of

@@ -71,6 +71,10 @@ type ProvisionedImage struct {
 	ChecksumType string `json:"checksumType,omitempty"`
 	// +optional
 	Format string `json:"format,omitempty"`
+	// Method of the ramdisk that installed it (spec.customDeploy).
+	//
+	// +optional
+	Method string `json:"method,omitempty"`
 	// Digest of the manifest that was written.
 	//
 	// +optional
@@ -116,6 +120,17 @@ type HostRecordStatus struct {
 	// +optional
 	Image *ImageRef `json:"image,omitempty"`
 
+	// Media that we put into the machine's virtual drive, from before it is done
+	// until it was taken out.
+	//
+	// +optional
+	Media *Media `json:"media,omitempty"`
+
+	// Ramdisk that an external builder made, for the boot that was ordered last.
+	//
+	// +optional
+	Ramdisk *Ramdisk `json:"ramdisk,omitempty"`
+
 	// Console is what the machine printed before it last failed.
 	//
 	// +optional
@@ -151,6 +166,30 @@ type HostRecordStatus struct {
 	//
 	// +optional
 	LastTried *ProvisionedImage `json:"lastTried,omitempty"`
+}
+
+// Media is an image in a virtual drive.
+type Media struct {
+	URL string `json:"url"`
+	// Use is live-iso, data or ramdisk.
+	Use string `json:"use"`
+	// Inserted says that the drive was read back.
+	//
+	// +optional
+	Inserted bool `json:"inserted,omitempty"`
+}
+
+// Ramdisk is what the machine is booted with instead of ours: an ISO, or a
+// ramdisk with or without a kernel.
+type Ramdisk struct {
+	// +optional
+	Kernel string `json:"kernel,omitempty"`
+	// +optional
+	Initrd string `json:"initrd,omitempty"`
+	// +optional
+	Params string `json:"params,omitempty"`
+	// +optional
+	ISO string `json:"iso,omitempty"`
 }
 
 // Operation is one piece of work on a host, written before it begins and

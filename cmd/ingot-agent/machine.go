@@ -13,6 +13,7 @@ import (
 
 	"github.com/ingot-metal/ingot/agent"
 	"github.com/ingot-metal/ingot/agent/bare"
+	"github.com/ingot-metal/ingot/agent/deploy"
 	"github.com/ingot-metal/ingot/agent/disk"
 	"github.com/ingot-metal/ingot/agent/efi"
 	"github.com/ingot-metal/ingot/agent/erase"
@@ -30,6 +31,7 @@ func (m *machine) finder() disk.Finder { return disk.Finder{Dev: "/dev", Lookup:
 
 func (m *machine) Inspect(ctx context.Context, p agent.Progress) (api.Inventory, error) {
 	inv, err := m.here.Inventory(ctx, p)
+	inv.Methods = m.methods().Methods()
 	for _, s := range inv.Skipped {
 		m.log.Warn("not inspected", "what", s.What, "why", s.Reason)
 	}
@@ -61,6 +63,19 @@ func (m *machine) Write(ctx context.Context, s api.WriteStep, src agent.Source, 
 		out.Result.BootEntry = entry
 	}
 	return out.Result, nil
+}
+
+// methods are the ramdisk's own ways to install a machine.
+func (m *machine) methods() deploy.Runner {
+	return deploy.Runner{Dir: deploy.Dir, Temp: "/run", Finder: m.finder(), Say: func(line string) { m.log.Info("deploy", "says", line) }}
+}
+
+var _ agent.Deployer = (*machine)(nil)
+
+func (m *machine) Deploy(ctx context.Context, s api.DeployStep, src agent.Source, p agent.Progress) (api.DeployResult, error) {
+	res, err := m.methods().Deploy(ctx, s, src, p)
+	unix.Sync()
+	return res, err
 }
 
 // bootEntry makes the firmware start the loader of the image.

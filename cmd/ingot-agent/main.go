@@ -12,6 +12,7 @@ import (
 
 	"github.com/ingot-metal/ingot/agent"
 	"github.com/ingot-metal/ingot/agent/bare"
+	"github.com/ingot-metal/ingot/agent/deploy"
 	"github.com/ingot-metal/ingot/agent/inspect"
 )
 
@@ -51,6 +52,9 @@ func run(ctx context.Context, log *slog.Logger) (end agent.End, err error) {
 		return end, err
 	}
 	log.Info("starting", "build", version(), "modules", n)
+	if m := (deploy.Runner{Dir: deploy.Dir}).Methods(); len(m) > 0 {
+		log.Info("deploy methods", "there are", m)
+	}
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return end, err

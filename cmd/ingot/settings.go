@@ -43,6 +43,8 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar((*string)(&s.RecordConsoles), "record-consoles", string(console.Operations), "when the machines' serial consoles are recorded: operations (that boot the machine), always or never")
 	f.DurationVar(&s.PollEvery, "power-poll", time.Minute, "how often each host's power is read")
 	f.BoolVar(&s.BMCEvents, "bmc-events", true, "have BMCs push Redfish events to the HTTPS door, so that a change of power is seen at once")
+	f.BoolVar(&s.BuildPreprovImage, "build-preprov-image", false, "have an external builder make each host's ramdisk (PreprovisioningImage) before a machine is booted")
+	f.BoolVar(&s.LiveISOOnce, "live-iso-boot-once", false, "boot live ISOs by an override for one start, set anew at each that ingot orders, instead of a lasting one")
 	f.BoolVar(&s.HostClaims, "hostclaims", true, "let HostClaims take hosts that a HostDeployPolicy admits them to")
 	f.IntVar(&s.Workers, "workers", defaultWorkers, "hosts that are worked on at the same time")
 	f.DurationVar(&s.Machine.HelloTimeout, "boot-timeout", s.Machine.HelloTimeout, "how long a machine may take from power on to the agent's call")

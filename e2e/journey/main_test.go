@@ -138,6 +138,7 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 	}
 	machine := host.Defaults()
 	machine.RetryUnit, machine.HelloTimeout, machine.MaxTries = 100*time.Millisecond, 8*time.Second, 0
+	machine.RamdiskTimeout = 2 * time.Second
 	const any = "127.0.0.1:0"
 	if shared.metrics, err = ownPort(); err == nil {
 		shared.health, err = ownPort()
@@ -153,7 +154,7 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 			REST: api.RESTConfig(), ClientCA: ca, DataDir: dir, Embedded: true, APIAddress: api.RESTConfig().Host,
 			RESTAddress: any, HTTPAddress: any, HTTPSAddress: any, MetricsAddress: shared.metrics, HealthAddress: shared.health,
 			BootFiles: boot, Flavour: "vm", Loopback: []string{shared.images.server.Listener.Addr().String()},
-			Machine: machine, PollEvery: time.Second, AgentSilence: 35 * time.Second, Workers: 16,
+			Machine: machine, PollEvery: time.Second, AgentSilence: 35 * time.Second, Workers: 16, BuildPreprovImage: os.Getenv(withBuilder) != "",
 			Log: log, Out: ready, HostClaims: true,
 		})
 	}()

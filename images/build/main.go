@@ -34,6 +34,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("build", flag.ContinueOnError)
 	dir := fs.String("out", "_build/images", "directory for the products")
 	flavours := fs.String("flavours", "vm,server", "which ramdisks")
+	add := fs.String("add", "", "tree of files to add to the ramdisks, such as deploy methods (docs/howto/custom-deploy.md)")
 	fast := fs.Bool("fast", false, "compress little: for development")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -45,7 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := os.MkdirAll(filepath.Join(abs, ".cache"), 0o755); err != nil {
 		return err
 	}
-	b := &builder{out: abs, cache: filepath.Join(abs, ".cache"), fast: *fast, say: out}
+	b := &builder{out: abs, cache: filepath.Join(abs, ".cache"), add: *add, fast: *fast, say: out}
 	want := fs.Args()
 	if len(want) == 0 {
 		want = []string{"ramdisk"}
@@ -110,6 +111,7 @@ func missing(want []string) error {
 
 type builder struct {
 	out, cache string
+	add        string // tree to add to ramdisks; empty: none
 	fast       bool
 	say        io.Writer
 }

@@ -82,6 +82,15 @@ func (b *builder) initrd(ctx context.Context, name string, k kernel, flavour, pk
 	if err != nil {
 		return err
 	}
+	var added []byte
+	if pkg == "cmd/ingot-agent" && b.add != "" {
+		if added, err = archive(b.add); err != nil {
+			return err
+		}
+		if key, err = digest([]string{key, string(added)}); err != nil {
+			return err
+		}
+	}
 	return b.product(name, key, []string{out}, func() error {
 		prog, err := os.ReadFile(bin)
 		if err != nil {
@@ -101,14 +110,33 @@ func (b *builder) initrd(ctx context.Context, name string, k kernel, flavour, pk
 		for _, f := range slices.Sorted(maps.Keys(files)) {
 			c.file("modules/"+f, 0o644, files[f])
 		}
-		z := exec.CommandContext(ctx, "zstd", level, "-T0", "-q", "-c")
-		z.Stdin = bytes.NewReader(c.bytes())
-		data, err := z.Output()
+		data, err := compress(ctx, level, c.bytes())
 		if err != nil {
-			return fmt.Errorf("zstd: %w", err)
+			return err
 		}
-		return replace(out, data)
+		if added == nil {
+			return replace(out, data)
+		}
+		// Archives after the first are unpacked over it (buffer-format.rst).
+		more, err := compress(ctx, level, added)
+		if err != nil {
+			return err
+		}
+		for len(data)%4 != 0 {
+			data = append(data, 0)
+		}
+		return replace(out, append(data, more...))
 	})
+}
+
+func compress(ctx context.Context, level string, data []byte) ([]byte, error) {
+	z := exec.CommandContext(ctx, "zstd", level, "-T0", "-q", "-c")
+	z.Stdin = bytes.NewReader(data)
+	out, err := z.Output()
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return out, nil
 }
 
 // uki joins kernel, ramdisk and arguments into one EFI program. The addresses

@@ -41,6 +41,13 @@ type Boots interface {
 	Redeemed(bootID, keyHash string) (Grant, error)
 }
 
+// BootFinder is a Boots that finds the boot of an agent which does not name it: it
+// came in an ISO that somebody else made.
+type BootFinder interface {
+	// BootFor finds it by the machine's MACs; empty: there is none.
+	BootFor(macs []string) string
+}
+
 // Refusal is an answer that an agent acts on: see the codes of agent.Error.
 type Refusal struct {
 	Code    string
@@ -90,6 +97,12 @@ func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
 	if h.Version != agent.Version {
 		s.refuse(w, r, &Refusal{agent.ErrVersion, fmt.Sprintf("this server speaks version %d, the agent version %d: reboot to fetch another", agent.Version, h.Version)})
 		return
+	}
+	if finder, ok := s.Boots.(BootFinder); ok && h.BootID == "" && len(h.MACs) <= maxMACs {
+		if h.BootID = finder.BootFor(h.MACs); h.BootID == "" {
+			s.refuse(w, r, &Refusal{agent.ErrNotArmed, "no boot from an ISO is ordered for a machine with these MAC addresses"})
+			return
+		}
 	}
 	if err := checkHello(h); err != nil {
 		s.refuse(w, r, &Refusal{agent.ErrBadRequest, err.Error()})

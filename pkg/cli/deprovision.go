@@ -57,7 +57,7 @@ func (a *App) deprovision(ctx context.Context, names []string, yes bool, w waiti
 	}
 	for _, h := range hosts {
 		patch := map[string]any{"spec": map[string]any{
-			"image": nil, "userData": nil, "networkData": nil, "metaData": nil,
+			"image": nil, "customDeploy": nil, "userData": nil, "networkData": nil, "metaData": nil,
 			// A machine without an image has no use for power, as at its enrolment.
 			"online": h.bmh.Spec.DisablePowerOff,
 		}}
@@ -86,7 +86,7 @@ func canDeprovision(h host) error {
 	if h.bmh.Spec.ExternallyProvisioned {
 		return fmt.Errorf("%s was provisioned by somebody else (spec.externallyProvisioned is true): there is nothing of ours to take back", h.name())
 	}
-	if h.bmh.Spec.Image == nil && h.bmh.Status.Provisioning.Image.URL == "" {
+	if h.bmh.Spec.Image == nil && h.bmh.Spec.CustomDeploy == nil && h.bmh.Status.Provisioning.Image.URL == "" {
 		return fmt.Errorf("%s has no image: it is %s", h.name(), shownState(h))
 	}
 	return nil

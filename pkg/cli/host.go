@@ -208,6 +208,9 @@ func (h host) input(now time.Time, timeline []v1alpha1.TimelineEntry, p *explain
 	if spec.Image != nil {
 		in.Image = spec.Image.URL
 	}
+	if d := spec.CustomDeploy; d != nil && in.Image == "" {
+		in.Image = d.Method
+	}
 	if code, ok := explain.ParseCode(s.ErrorMessage); ok {
 		in.Problem = &explain.Occurrence{Problem: explain.Problem{Code: code, Seen: []string{s.ErrorMessage}}}
 	}

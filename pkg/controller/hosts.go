@@ -52,6 +52,9 @@ type Hosts struct {
 	// FirmwareEvery is how often the firmware of a host at rest is read, with ±20 %
 	// jitter; zero: never.
 	FirmwareEvery time.Duration
+	// BuildRamdisks asks an external builder for each host's ramdisk
+	// (PreprovisioningImage) before it is booted.
+	BuildRamdisks bool
 
 	polls *engine.Poller
 	reads *engine.Reader
@@ -71,7 +74,8 @@ type live struct {
 	loaded   bool
 	h        host.Host
 	firmware companions
-	todo     []host.Action // decided, not yet carried out: the save comes first
+	data     *metal3.DataImage // of the host; nil: there is none
+	todo     []host.Action     // decided, not yet carried out: the save comes first
 	extra    record.Extra
 	acks     []chan struct{}
 
@@ -104,14 +108,18 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
 		return err
 	}
-	b := ctrl.NewControllerManagedBy(mgr)
+	hosts := ctrl.NewControllerManagedBy(mgr)
 	for _, kind := range companionKinds() {
-		b = b.Watches(kind, c.companionChanged())
+		hosts = hosts.Watches(kind, c.companionChanged())
 	}
-	return b.
+	if c.BuildRamdisks {
+		hosts = hosts.Watches(&metal3.PreprovisioningImage{}, &handler.EnqueueRequestForObject{})
+	}
+	return hosts.
 		Named("baremetalhost").
 		For(&metal3.BareMetalHost{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
+		Watches(&metal3.DataImage{}, &handler.EnqueueRequestForObject{}). // has its host's name
 		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
 		Complete(reconcile.Func(c.counted))
@@ -194,7 +202,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	err := c.Client.Get(ctx, req.NamespacedName, b)
 	if apierrors.IsNotFound(err) {
 		c.forget(req.NamespacedName)
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, c.orphan(ctx, req.NamespacedName)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -220,11 +228,17 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if err := c.load(ctx, l, w); err != nil {
 		return ctrl.Result{}, err
 	}
+	if w.DataImage, err = c.dataImage(ctx, l); err != nil {
+		return ctrl.Result{}, err
+	}
 	before := l.h
 	c.step(l, w)
 	c.consolePrinted(ctx, req.NamespacedName, l, before)
 	if err := c.save(ctx, req.NamespacedName, l); err != nil {
 		// What was decided stays decided; it is carried out once it is written.
+		return ctrl.Result{}, err
+	}
+	if err := c.showDataImage(ctx, l); err != nil {
 		return ctrl.Result{}, err
 	}
 	shown := l.shown
@@ -258,6 +272,9 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 	w := record.Wants(b, secret)
 	var err error
 	if w.DataVersion, err = c.dataVersion(ctx, b); err != nil {
+		return host.Wants{}, bmc.Credentials{}, err
+	}
+	if err := c.ramdisk(ctx, b, &w); err != nil {
 		return host.Wants{}, bmc.Credentials{}, err
 	}
 	if w.SecretVersion == "" {
@@ -416,6 +433,8 @@ func (c *Hosts) act(ctx context.Context, k types.NamespacedName, l *live, creds 
 			c.Engine.Cancel(k)
 		case host.EndAgent:
 			c.Engine.Agents.End(a.BootID)
+		case host.AskRamdisk:
+			err = c.askRamdisk(ctx, l)
 		case host.Unannotate:
 			err = c.unannotate(ctx, l, a.Annotation)
 		case host.Release:

@@ -44,7 +44,8 @@ type boot struct {
 	keyHash string // of who redeemed it; empty: nobody yet
 	first   string // address of who redeemed it
 	macs    []string
-	uuid    string // of the machine, as its BMC says
+	uuid    string            // of the machine, as its BMC says
+	ramdisk *v1alpha1.Ramdisk // an external builder's; nil: ours
 }
 
 func newIndex() index {
@@ -122,7 +123,7 @@ func (x *index) show(k types.NamespacedName, b *metal3.BareMetalHost, hr *v1alph
 	}
 	x.owns(k, old.macs, e.macs)
 	if e.bootID != "" {
-		at := boot{host: k, keyHash: hr.Status.Boot.KeyHash, first: hr.Status.Boot.IP, macs: e.macs}
+		at := boot{host: k, keyHash: hr.Status.Boot.KeyHash, first: hr.Status.Boot.IP, macs: e.macs, ramdisk: hr.Status.Ramdisk}
 		if hr.Status.BMC != nil {
 			at.uuid = hr.Status.BMC.SystemUUID
 		}
@@ -350,6 +351,8 @@ type Boot struct {
 	Host  types.NamespacedName
 	ID    string // armed and not redeemed; empty: nothing is ordered
 	Known bool   // the MAC is a host's
+
+	Ramdisk *v1alpha1.Ramdisk // an external builder's; nil: ours
 }
 
 // BootOf says what is ordered for the machine with a MAC.
@@ -363,7 +366,7 @@ func (c *Hosts) BootOf(mac net.HardwareAddr) Boot {
 	out := Boot{Host: k, Known: true}
 	id := c.index.of[k].bootID
 	if b, ok := c.index.boots[id]; ok && b.keyHash == "" {
-		out.ID = id
+		out.ID, out.Ramdisk = id, b.ramdisk
 	}
 	return out
 }

@@ -115,7 +115,7 @@ func (c *Hosts) claim(ctx context.Context, b *metal3.BareMetalHost, name string)
 // dataVersion names the versions of the Secrets that the host's config drive is
 // made of, and has the host woken when one of them changes.
 func (c *Hosts) dataVersion(ctx context.Context, b *metal3.BareMetalHost) (string, error) {
-	if b.Spec.Image == nil {
+	if b.Spec.Image == nil && b.Spec.CustomDeploy == nil {
 		return "", nil
 	}
 	var names []string
@@ -145,6 +145,9 @@ func (c *Hosts) dataVersion(ctx context.Context, b *metal3.BareMetalHost) (strin
 // release lets go of a deleted host's Secret and of the object itself.
 func (c *Hosts) release(ctx context.Context, l *live) error {
 	b := l.objs.BMH
+	if err := c.releaseRamdisk(ctx, b); err != nil {
+		return err
+	}
 	if n := b.Spec.BMC.CredentialsName; n != "" {
 		s := &corev1.Secret{}
 		err := c.Reader.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: n}, s)

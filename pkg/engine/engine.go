@@ -83,6 +83,9 @@ type Engine struct {
 	// agents' door.
 	HTTPPort, HTTPSPort int
 	CA                  *auth.CA
+	// LiveISOOnce has a live ISO booted by an override for one start, set anew at
+	// each that we order, instead of a lasting one.
+	LiveISOOnce bool
 	// LoaderURL is where a machine that boots by UEFI HTTP finds its loader, for
 	// BMCs that take it; empty, or nil: DHCP says it.
 	LoaderURL func() string
@@ -194,6 +197,10 @@ func (e *Engine) action(v host.Verb) doFunc {
 		return e.settleChange
 	case host.SetSecureBoot:
 		return e.setSecureBoot
+	case host.InsertMedia:
+		return e.insertMedia
+	case host.EjectMedia:
+		return e.ejectMedia
 	}
 	return nil
 }

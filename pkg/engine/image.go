@@ -25,6 +25,9 @@ func (e *Engine) prepareImage(ctx context.Context, in Input, a host.Action) Post
 	if _, err := e.configDrive(ctx, in, 0, nil); err != nil {
 		return failed(a, userdataProblem(in, err))
 	}
+	if in.Host.LastTried != nil && in.Host.LastTried.Method != "" {
+		return Post{Event: host.Outcome{Seq: a.Seq}} // the method fetches what it needs
+	}
 	_, digest, p := e.manifest(ctx, in)
 	if p != nil {
 		return failed(a, p)
@@ -75,6 +78,15 @@ type keyRef struct {
 // configDrive makes the host's config drive for a disk of that sector size (0:
 // the usual one). report tells the installed system where to say that it is up.
 func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int, report *userdata.Report) ([]byte, error) {
+	d, err := e.configInput(ctx, in, sectorSize, report)
+	if err != nil {
+		return nil, err
+	}
+	return userdata.ConfigDrive(d)
+}
+
+// configInput reads the Secrets that make up a config drive.
+func (e *Engine) configInput(ctx context.Context, in Input, sectorSize int, report *userdata.Report) (userdata.Input, error) {
 	b := in.BMH
 	d := userdata.Input{UUID: string(b.UID), Namespace: b.Namespace, Name: b.Name, Report: report, SectorSize: sectorSize}
 	refs := map[keyRef]*[]byte{}
@@ -93,19 +105,19 @@ func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int, repo
 	for ref, into := range refs {
 		s, err := e.Secrets.Secret(ctx, b.Namespace, ref.name)
 		if err != nil {
-			return nil, err
+			return d, err
 		}
 		if s == nil {
-			return nil, &userdata.Error{
+			return d, &userdata.Error{
 				Code: userdata.CodeMissing, Key: ref.key,
 				Message: fmt.Sprintf("there is no Secret %s/%s", b.Namespace, ref.name),
 			}
 		}
 		if *into, err = userdata.FromSecret(ref.name, s.Data, ref.key); err != nil {
-			return nil, err
+			return d, err
 		}
 	}
-	return userdata.ConfigDrive(d)
+	return d, nil
 }
 
 func userdataProblem(in Input, err error) *host.Problem {
@@ -176,7 +188,12 @@ func (e *Engine) chooseDisk(ctx context.Context, in Input, a host.Action) Post {
 	if p != nil {
 		return failed(a, p)
 	}
-	m, _, p := e.manifest(ctx, in)
+	var m *agent.Manifest
+	if in.Host.LastTried != nil && in.Host.LastTried.Method != "" {
+		m, p = &agent.Manifest{}, e.knowsMethod(ctx, in)
+	} else {
+		m, _, p = e.manifest(ctx, in)
+	}
 	if p != nil {
 		return failed(a, p)
 	}

@@ -114,7 +114,7 @@ func (e *Engine) setPower(ctx context.Context, in Input, a host.Action) Post {
 	case host.ChangeReset:
 		action = bmc.ActionReset
 	}
-	if action == bmc.ActionOn && in.Host.State == host.Provisioned {
+	if action == bmc.ActionOn && in.Host.State == host.Provisioned && !in.Host.Provisioned.Live() {
 		e.renewBoot(ctx, in, c)
 	}
 	if err := p.SetPower(ctx, action); err != nil {
@@ -169,6 +169,9 @@ func (e *Engine) setBoot(ctx context.Context, in Input, a host.Action) Post {
 	}
 	if a.FromDisk {
 		o.Target, o.Persistent = bmc.BootDisk, true
+	}
+	if a.FromMedia {
+		o.Target, o.Persistent = bmc.BootCD, a.Lasting && !e.LiveISOOnce
 	}
 	if o.Target == bmc.BootUEFIHTTP && e.LoaderURL != nil {
 		o.HTTPURI = e.LoaderURL()

@@ -43,6 +43,12 @@ func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 			return failed(a, p)
 		}
 		step.Kind = agent.StepWrite
+	case host.PhaseDeploy:
+		var p *host.Problem
+		if step.Deploy, secrets, p = e.deploy(ctx, in, a); p != nil {
+			return failed(a, p)
+		}
+		step.Kind = agent.StepDeploy
 	}
 	res, err := e.Agents.Run(ctx, boot, in.Host.Key, step, secrets)
 	defer e.Progress.Clear(in.Host.Key)
@@ -65,13 +71,17 @@ func (e *Engine) stepProblem(in Input, step host.Phase, err *agent.StepError) *h
 	code := err.Code
 	switch code {
 	case "disk-small", "disk-mismatch", "disk-io", "disk-4k", "disk-in-use", "disk-readonly",
-		"image-chunk", "image-unreachable", "clean-failed", "inspect-failed", "step-refused", "boot-entry":
+		"image-chunk", "image-unreachable", "deploy-failed", "clean-failed", "inspect-failed", "step-refused", "boot-entry":
 	default:
 		code = map[host.Phase]string{
 			host.PhaseInspect: "inspect-failed", host.PhaseClean: "clean-failed", host.PhaseWrite: "disk-io",
+			host.PhaseDeploy: "deploy-failed",
 		}[step]
 	}
 	msg := err.Message
+	if code == "deploy-failed" {
+		return deployProblem(in, msg)
+	}
 	return NewProblem(code, map[string]string{"host": in.BMH.Name}, msg[:min(len(msg), 300)])
 }
 

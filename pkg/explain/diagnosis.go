@@ -47,7 +47,7 @@ func (d Diagnosis) Facts() []string {
 // Catalogue returns every diagnosis, in the order of a host's journey.
 func Catalogue() []Diagnosis {
 	return slices.Concat(bmcDiagnoses(), bootDiagnoses(), inspectDiagnoses(),
-		firmwareDiagnoses(), diskDiagnoses(), imageDiagnoses(), policyDiagnoses())
+		firmwareDiagnoses(), diskDiagnoses(), imageDiagnoses(), mediaDiagnoses(), policyDiagnoses())
 }
 
 // Lookup finds a diagnosis by its code.

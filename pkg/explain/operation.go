@@ -90,6 +90,18 @@ func phaseText(kind, phase string) string {
 		return "waiting for a change of firmware or RAID to be read back"
 	case "secure-boot-on", "secure-boot-off":
 		return "switching Secure Boot"
+	case "ramdisk":
+		return "waiting for the PreprovisioningImage"
+	case "insert-ramdisk":
+		return "putting the ramdisk's ISO into the virtual drive"
+	case "insert-media":
+		return "putting the image into the virtual drive"
+	case "eject-media":
+		return "emptying the virtual drive"
+	case "boot-media":
+		return "setting the boot to the virtual drive"
+	case "deploy":
+		return "running the deploy method"
 	}
 	return strings.TrimSuffix(strings.TrimPrefix(clean(kind)+", "+clean(phase), ", "), ", ")
 }

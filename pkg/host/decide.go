@@ -51,7 +51,7 @@ func (s *stepper) decide() bool {
 		}
 		return s.begin(OpProvision, false)
 	case Provisioned:
-		if w.Image == nil && !w.ExternallyProvisioned || w.Image != nil && h.Provisioned != nil && w.Image.URL != h.Provisioned.URL {
+		if w.Image == nil && !w.ExternallyProvisioned || w.Image != nil && h.Provisioned != nil && !w.Image.same(h.Provisioned) {
 			return s.to(Deprovisioning)
 		}
 		return s.power()
@@ -107,6 +107,9 @@ func (s *stepper) wantsOn() bool {
 // power brings the machine's power to what is declared.
 func (s *stepper) power() bool {
 	h, w := &s.h, &s.h.Wants
+	if s.unwanted() {
+		return s.begin(OpEject, false)
+	}
 	if h.State == Available || h.Power == PowerUnknown {
 		w := s.wantsOn()
 		switch {

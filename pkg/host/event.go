@@ -100,6 +100,9 @@ const (
 	Cancel        Verb = "Cancel"        // stop what is being done; no outcome
 	Unannotate    Verb = "Unannotate"    // remove an annotation; no outcome
 	Release       Verb = "Release"       // let go of BMC, Secrets, records; no outcome
+	InsertMedia   Verb = "InsertMedia"   // put an image into the virtual drive, and read back
+	EjectMedia    Verb = "EjectMedia"    // empty the virtual drive
+	AskRamdisk    Verb = "AskRamdisk"    // ask an external builder; no outcome, its answer is declared
 )
 
 // PowerChange is how SetPower changes power.
@@ -119,8 +122,11 @@ type Action struct {
 	Seq        int64
 	Power      PowerChange // SetPower
 	FromDisk   bool        // SetBoot: from the disk from now on; else from the network, once
+	FromMedia  bool        // SetBoot: from the virtual drive
+	Lasting    bool        // SetBoot FromMedia: from now on; else once
+	Media      string      // InsertMedia: URL
 	Legacy     bool        // SetBoot: BIOS, not UEFI
-	Step       Phase       // RunStep: PhaseInspect, PhaseClean, PhaseWrite
+	Step       Phase       // RunStep: PhaseInspect, PhaseClean, PhaseWrite, PhaseDeploy
 	StepID     string      // RunStep
 	Annotation string      // Unannotate
 	BootID     string      // EndAgent

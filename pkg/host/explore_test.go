@@ -73,6 +73,35 @@ func TestExplore(t *testing.T) {
 			func(w *Wants) { w.Image = nil },
 			func(w *Wants) { w.SecureBoot = !w.SecureBoot },
 		},
+		"live ISO": {
+			func(w *Wants) { w.Online = !w.Online },
+			func(w *Wants) { w.Image = nil },
+			func(w *Wants) { w.Image = &Image{URL: "a", Format: FormatLiveISO} },
+		},
+		"live ISO or not, never cleaned": {
+			func(w *Wants) { w.CleaningDisabled = true },
+			func(w *Wants) { w.Image = &Image{URL: "a", Format: FormatLiveISO} },
+			func(w *Wants) { w.Image = img("a") },
+		},
+		"data image": {
+			func(w *Wants) { w.DataImage = "d" },
+			func(w *Wants) { w.DataImage = "" },
+			func(w *Wants) { w.Reboot.Once = true },
+			func(w *Wants) { w.Online = !w.Online },
+			func(w *Wants) { w.Image, w.CleaningDisabled = img("a"), true },
+		},
+		"custom deploy": {
+			func(w *Wants) { w.Image = nil },
+			func(w *Wants) { w.Image = &Image{Method: "m"} },
+			func(w *Wants) { w.Image = &Image{URL: "a", Format: FormatLiveISO, Method: "n"} },
+		},
+		"external ramdisk": {
+			func(w *Wants) { w.BuildsRamdisk, w.Ramdisk, w.RamdiskProblem, w.RamdiskVersion = true, nil, nil, "" },
+			func(w *Wants) { w.Ramdisk, w.RamdiskProblem, w.RamdiskVersion = &Ramdisk{ISO: "s"}, nil, "2" },
+			func(w *Wants) {
+				w.Ramdisk, w.RamdiskProblem, w.RamdiskVersion = nil, &Problem{Code: "ramdisk-build", Class: Retry}, "3"
+			},
+		},
 		"power": {
 			func(w *Wants) { w.InspectAgain = true },
 			func(w *Wants) { w.Reboot.Once = true },
@@ -188,7 +217,7 @@ func (e *explorer) moves(h Host) []move {
 		case PhaseSecureOn:
 			o.Switched = true
 		}
-		if h.Op.Phase != PhaseHello {
+		if h.Op.Phase != PhaseHello && h.Op.Phase != PhaseRamdisk {
 			add("done", o)
 			add("fail", Outcome{Seq: h.Seq, Problem: &Problem{Code: "x", Class: Retry}})
 			add("fail-wait", Outcome{Seq: h.Seq, Problem: &Problem{Code: "y", Class: Wait}})
@@ -234,14 +263,22 @@ func fold(h Host) string {
 		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
 		w.InspectionDisabled, w.FastInspect, w.BMCOptions, w.CleaningDisabled, w.Deleting,
-		h.RAID, h.SecureBoot, w.RAID, w.SoftwareRAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates)
+		h.RAID, h.SecureBoot, w.RAID, w.SoftwareRAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates,
+		w.DataImage, w.BuildsRamdisk, w.RamdiskVersion, val(h.Media), val(h.Ramdisk))
+}
+
+func val[T any](p *T) string {
+	if p == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%+v", *p)
 }
 
 func url(i *Image) string {
 	if i == nil {
 		return "-"
 	}
-	return i.URL
+	return i.URL + i.Format + i.Method
 }
 
 // check holds the promises of one step.
@@ -254,16 +291,31 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 		if a.Seq == h.Seq {
 			awaited++
 		}
-		write, clean := a.Verb == RunStep && a.Step == PhaseWrite, a.Verb == RunStep && a.Step == PhaseClean
+		write, clean := a.Verb == RunStep && (a.Step == PhaseWrite || a.Step == PhaseDeploy), a.Verb == RunStep && a.Step == PhaseClean
 		agentless := h.Op != nil && h.Op.Kind == OpInspect && h.Wants.FastInspect
-		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower ||
+		media := a.Verb == InsertMedia || a.Verb == EjectMedia
+		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower || media ||
 			a.Verb == ApplyChange || a.Verb == Restart || a.Verb == SetSecureBoot
 		changes := a.Verb == ApplyChange || a.Verb == Restart || a.Verb == SettleChange
 		switch {
 		case touches && (h.Wants.Paused || h.Detached):
 			fail("%s for a host that is paused or detached", a.Verb)
-		case write && (h.State != Provisioning || h.Wants.Image == nil || h.LastTried.URL != h.Wants.Image.URL || h.Wants.Deleting):
+		case write && (h.State != Provisioning || h.Wants.Image == nil || !h.LastTried.same(h.Wants.Image) || h.Wants.Deleting):
 			fail("a write that what is declared does not ask for")
+		case write && (h.LastTried.Live() || (a.Step == PhaseDeploy) != (h.LastTried.Method != "")):
+			fail("%s of what is to be installed otherwise", a.Step)
+		case a.Verb == InsertMedia && (h.Media == nil || h.Media.URL != a.Media || h.Media.In):
+			fail("an image is inserted and not on record: %+v", h.Media)
+		case a.Verb == InsertMedia && h.Media.Use == MediaData && (h.Power == PowerOn || h.Wants.DataImage != a.Media || !h.installed()):
+			fail("a data image is inserted at the wrong time")
+		case a.Verb == InsertMedia && h.Media.Use == MediaLive && h.State != Provisioning && !h.Provisioned.Live():
+			fail("a live ISO is inserted that nobody asks for")
+		case a.Verb == InsertMedia && h.Media.Use == MediaRamdisk && (h.Ramdisk == nil || h.Agent()):
+			fail("a ramdisk is inserted that is not to be booted")
+		case a.Verb == SetBoot && a.FromMedia && (h.Media == nil || !h.Media.In):
+			fail("a boot from an empty drive")
+		case a.Verb == AskRamdisk && !h.Wants.BuildsRamdisk:
+			fail("a builder is asked that nobody configured")
 		case write && !h.Dirty:
 			fail("a write that leaves the host clean")
 		case clean && (h.Wants.CleaningDisabled || h.State != Preparing && h.State != Deprovisioning):
@@ -302,6 +354,9 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 	}
 	if h.State == Available && before.State != Available && h.Dirty && !h.Wants.CleaningDisabled && !h.Detached && before.State == Deprovisioning {
 		fail("handed out though an erase is due")
+	}
+	if h.State == Available && before.State == Deprovisioning && h.Media != nil && h.Media.Use != MediaRamdisk {
+		fail("handed out with an image in the drive")
 	}
 	if h.Op != nil && h.Op.Entered && h.Op.Deadline.IsZero() {
 		fail("a phase without an end")

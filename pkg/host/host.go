@@ -49,6 +49,7 @@ type Image struct {
 	Checksum     string
 	ChecksumType string
 	Format       string
+	Method       string // spec.customDeploy: what the ramdisk runs instead of writing it
 }
 
 // Detach is the annotation that takes a host out of our hands.
@@ -85,7 +86,12 @@ type Wants struct {
 	InspectionDisabled    bool
 	FastInspect           bool // spec.inspectionMode: fast
 	CleaningDisabled      bool
-	Legacy                bool // spec.bootMode: legacy
+	Legacy                bool   // spec.bootMode: legacy
+	DataImage             string // URL that a DataImage wants in the virtual drive
+	BuildsRamdisk         bool   // an external builder is asked for the ramdisk
+	Ramdisk               *Ramdisk
+	RamdiskProblem        *Problem
+	RamdiskVersion        string // another text with each of the builder's answers
 	Deleting              bool
 
 	// What is declared of firmware and RAID (change.go).
@@ -105,7 +111,7 @@ func (w Wants) Managed() bool { return w.Address != "" || w.SecretName != "" }
 // secrets is another text whenever a Secret that a problem may depend on changed.
 func (w Wants) secrets() string {
 	s := w.SecretVersion
-	for _, more := range []string{w.DataVersion, w.BMCOptions, w.Firmware} {
+	for _, more := range []string{w.DataVersion, w.BMCOptions, w.Firmware, digest(w.DataImage), w.RamdiskVersion} {
 		if more != "" {
 			s += " " + more
 		}
@@ -168,7 +174,9 @@ type Host struct {
 	Provisioned   *Image // what is on the disk
 	LastTried     *Image
 	FailCount     int
-	Dirty         bool // a write was handed out since the disks were last cleaned
+	Dirty         bool     // a write was handed out since the disks were last cleaned
+	Media         *Media   // in the virtual drive, or about to be
+	Ramdisk       *Ramdisk // that the boot is made of; nil: ours
 	Detached      bool
 	Gone          bool  // released: the finalizer may go
 	GaveUp        State // left unfinished, so that the host could be deleted
@@ -187,7 +195,7 @@ func (o *Op) Boots() bool {
 		return false
 	}
 	switch o.Phase {
-	case PhaseImage, PhasePlan, PhaseChange, PhaseRestart, PhaseSettle, PhaseSecureOff:
+	case PhaseImage, PhaseRamdisk, PhasePlan, PhaseChange, PhaseRestart, PhaseSettle, PhaseSecureOff:
 		return false
 	}
 	switch o.Kind {
@@ -211,6 +219,7 @@ const (
 	OpPowerOff    OpKind = "power-off"
 	OpReset       OpKind = "reset"
 	OpService     OpKind = "service" // change the firmware of a machine in use
+	OpEject       OpKind = "eject"
 )
 
 // Phase is one part of an operation: one action and the wait for its outcome.
@@ -237,26 +246,41 @@ const (
 	PhaseForceOff Phase = "force-off"    // power off
 	PhaseReset    Phase = "reset"        // restart without powering off
 
-	PhasePlan      Phase = "plan"            // read what is, name the next change
-	PhaseChange    Phase = "change"          // ask the BMC for it
-	PhaseRestart   Phase = "restart"         // the machine, if the change waits for that
-	PhaseSettle    Phase = "settle"          // until it can be read back
-	PhaseSecureOn  Phase = "secure-boot-on"  // from the next start on
-	PhaseSecureOff Phase = "secure-boot-off" // if we switched it on
+	PhasePlan         Phase = "plan"            // read what is, name the next change
+	PhaseChange       Phase = "change"          // ask the BMC for it
+	PhaseRestart      Phase = "restart"         // the machine, if the change waits for that
+	PhaseSettle       Phase = "settle"          // until it can be read back
+	PhaseSecureOn     Phase = "secure-boot-on"  // from the next start on
+	PhaseSecureOff    Phase = "secure-boot-off" // if we switched it on
+	PhaseRamdisk      Phase = "ramdisk"         // an external builder makes the ramdisk
+	PhaseRamdiskMedia Phase = "insert-ramdisk"  // its ISO into the virtual drive
+	PhaseDeploy       Phase = "deploy"          // agent: a method of the ramdisk
+	PhaseInsert       Phase = "insert-media"    // an image into the virtual drive
+	PhaseEject        Phase = "eject-media"     // the virtual drive is emptied
+	PhaseMediaBoot    Phase = "boot-media"      // later starts from the virtual drive
 )
 
 // phases lists each operation's phases in order. Those that a host does not need
 // are passed over by Host.skips.
 var phases = map[OpKind][]Phase{
-	OpVerify:      {PhaseVerify},
-	OpInspect:     {PhaseFacts, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
-	OpPrepare:     {PhasePlan, PhaseChange, PhaseRestart, PhaseSettle, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
-	OpProvision:   {PhaseImage, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseDisk, PhaseWrite, PhaseStop, PhaseSecureOn, PhaseDiskBoot, PhaseRun},
-	OpDeprovision: {PhaseSecureOff, PhaseOff, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop},
-	OpPowerOn:     {PhaseStart},
-	OpPowerOff:    {PhaseSoftOff, PhaseForceOff},
-	OpReset:       {PhaseReset},
-	OpService:     {PhasePlan, PhaseChange, PhaseRestart, PhaseSettle},
+	OpVerify:  {PhaseVerify},
+	OpInspect: {PhaseFacts, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
+	OpPrepare: {
+		PhasePlan, PhaseChange, PhaseRestart, PhaseSettle,
+		PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop,
+	},
+	OpProvision: {
+		PhaseImage, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect,
+		PhaseDisk, PhaseWrite, PhaseDeploy, PhaseStop, PhaseSecureOn, PhaseEject, PhaseDiskBoot, PhaseInsert, PhaseMediaBoot, PhaseRun,
+	},
+	OpDeprovision: {
+		PhaseRamdisk, PhaseSecureOff, PhaseOff, PhaseEject, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop,
+	},
+	OpPowerOn:  {PhaseEject, PhaseInsert, PhaseMediaBoot, PhaseStart},
+	OpPowerOff: {PhaseSoftOff, PhaseForceOff, PhaseEject},
+	OpReset:    {PhaseReset},
+	OpService:  {PhasePlan, PhaseChange, PhaseRestart, PhaseSettle},
+	OpEject:    {PhaseEject},
 }
 
 // skips reports whether the operation can do without a phase as things stand.
@@ -265,11 +289,14 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 		return skip
 	}
 	erases := kind == OpPrepare || kind == OpDeprovision
-	if erases && !h.cleans(kind) && p != PhaseStop {
+	if erases && !h.cleans(kind) && p != PhaseStop && (!h.ejects(kind) || p != PhaseOff && p != PhaseEject) {
 		return true
 	}
 	if kind == OpInspect && h.Wants.FastInspect {
 		return p != PhaseFacts
+	}
+	if skip, ok := h.skipsMedia(kind, p); ok {
+		return skip
 	}
 	switch p {
 	case PhaseFacts:

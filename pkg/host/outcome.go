@@ -45,6 +45,12 @@ func (s *stepper) outcome(e Outcome) {
 		h.InventoryBoot = h.Boot.ID
 	case PhaseClean:
 		h.Dirty = false
+	case PhaseInsert, PhaseRamdiskMedia:
+		if h.Media != nil {
+			h.Media = &Media{URL: h.Media.URL, Use: h.Media.Use, In: true}
+		}
+	case PhaseEject:
+		h.Media = nil
 	case PhaseReset:
 		s.endAgent()
 		s.unannotate(AnnotationReboot)
@@ -159,7 +165,7 @@ func (s *stepper) lost() {
 		return
 	}
 	switch h.Op.Phase {
-	case PhaseInspect, PhaseClean, PhaseDisk, PhaseWrite:
+	case PhaseInspect, PhaseClean, PhaseDisk, PhaseWrite, PhaseDeploy:
 		s.emit(Action{Verb: Cancel})
 		h.Seq++
 		s.failed(Problem{Code: "agent-lost", Class: Retry, Seen: []string{
@@ -208,7 +214,7 @@ func (s *stepper) contested(e Contested) {
 		if h.Problem == nil && !h.Wants.Paused && !h.Detached {
 			s.problem(OpInspect, p)
 		}
-	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite:
+	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite || h.Op.Phase == PhaseDeploy:
 		if h.Op.Entered {
 			s.emit(Action{Verb: Cancel})
 			h.Seq++
@@ -247,6 +253,11 @@ func (s *stepper) timeout() Problem {
 	if op.Phase == PhaseSettle && op.Change != nil {
 		return Problem{Code: "change-slow", Class: Retry, Seen: []string{fmt.Sprintf("%s: not read back after %s", op.Change.Target, after)}}
 	}
+	return s.mediaTimeout(op, after)
+}
+
+// slowBMC is the problem of a BMC that does not get done.
+func slowBMC(op *Op, after time.Duration) Problem {
 	return Problem{Code: "bmc-slow", Class: Retry, Seen: []string{fmt.Sprintf("%s not done after %s", op.Phase, after)}}
 }
 

@@ -16,6 +16,8 @@ type Machine struct {
 	StepTimeout    time.Duration // for an inspection, or an agent's cleaning
 	ImageTimeout   time.Duration // for preparing an image, and for writing it
 	ChangeTimeout  time.Duration // for a change of firmware or RAID, and the restart it needs
+	MediaTimeout   time.Duration // for filling or emptying a virtual drive: some BMCs fetch all of the image first
+	RamdiskTimeout time.Duration // for an external builder's answer
 	MaxTries       int           // provisionings of one image; 0: no limit
 }
 
@@ -30,6 +32,8 @@ func Defaults() Machine {
 		StepTimeout:    30 * time.Minute,
 		ImageTimeout:   2 * time.Hour,
 		ChangeTimeout:  90 * time.Minute,
+		MediaTimeout:   15 * time.Minute,
+		RamdiskTimeout: 5 * time.Minute, // Metal3's
 		MaxTries:       5,
 	}
 }
@@ -80,6 +84,9 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 func (s *stepper) observe(w Wants) {
 	was, op := s.h.Wants, s.h.Op
 	s.h.Wants = w
+	if !w.BuildsRamdisk && s.h.Boot == nil {
+		s.h.Ramdisk = nil
+	}
 	if op != nil && op.Kind == OpVerify && op.Entered &&
 		(was.SecretVersion != w.SecretVersion || was.Address != w.Address || was.BMCOptions != w.BMCOptions) {
 		s.drop()
@@ -215,7 +222,7 @@ func (s *stepper) deleteNext() bool {
 		}
 		return false
 	case PoweringOffBeforeDelete:
-		if h.Power == PowerOff || h.Wants.DisablePowerOff {
+		if h.Power == PowerOff && h.Media == nil || h.Wants.DisablePowerOff {
 			return s.to(Deleting)
 		}
 		if stuck {
@@ -264,6 +271,9 @@ func (s *stepper) obsolete() bool {
 		h.Op.Kind == OpPowerOff && h.State != PoweringOffBeforeDelete && (s.wantsOn() || h.Wants.DisablePowerOff):
 		s.drop()
 		return true
+	case s.stale():
+		s.drop() // another is wanted
+		return true
 	case h.Op.Phase == PhaseClean && !h.Op.Entered && !h.cleans(h.Op.Kind):
 		s.drop() // began before a restart, and is no longer asked for
 		return true
@@ -277,7 +287,8 @@ func (s *stepper) obsolete() bool {
 // cancelled reports whether the image being written is no longer wanted.
 func (s *stepper) cancelled() bool {
 	img := s.h.Wants.Image
-	return img == nil || s.h.LastTried == nil || img.URL != s.h.LastTried.URL
+	was := s.h.LastTried
+	return img == nil || was == nil || !img.same(was) || img.Live() != was.Live()
 }
 
 // carryOn enters the phase of the running operation, or ends it at its deadline.
@@ -285,6 +296,9 @@ func (s *stepper) carryOn() bool {
 	op := s.h.Op
 	if !op.Entered {
 		s.enter()
+		return true
+	}
+	if op.Phase == PhaseRamdisk && s.ramdiskAnswered() {
 		return true
 	}
 	if op.Deadline.IsZero() || s.now.Before(op.Deadline) {
@@ -349,6 +363,7 @@ func (s *stepper) enter() {
 		a.Verb, a.Power = SetPower, ChangeReset
 	case PhaseNetBoot, PhaseDiskBoot:
 		a.Verb, a.FromDisk, a.Legacy = SetBoot, op.Phase == PhaseDiskBoot, h.Wants.Legacy
+		a.FromMedia = op.Phase == PhaseNetBoot && h.iso() != ""
 	case PhasePlan:
 		a.Verb, limit = PlanChange, s.m.StepTimeout
 	case PhaseChange:
@@ -364,6 +379,19 @@ func (s *stepper) enter() {
 	case PhaseSecureOn, PhaseSecureOff:
 		a.Verb, a.On = SetSecureBoot, op.Phase == PhaseSecureOn
 		h.SecureBoot = true // until it is known not to be our doing
+	case PhaseMediaBoot:
+		a.Verb, a.FromMedia, a.Lasting, a.Legacy = SetBoot, true, true, h.Wants.Legacy
+	case PhaseInsert, PhaseRamdiskMedia, PhaseEject:
+		if !s.enterMedia(&a) {
+			s.next("")
+			return
+		}
+		limit = s.m.MediaTimeout
+	case PhaseRamdisk:
+		h.Seq++ // an outcome that comes late is not the answer
+		op.Deadline = s.now.Add(s.m.RamdiskTimeout)
+		s.emit(Action{Verb: AskRamdisk})
+		return
 	case PhaseOrder:
 		a.Verb = OrderBoot
 	case PhaseDisk:
@@ -375,13 +403,13 @@ func (s *stepper) enter() {
 		}
 		op.Deadline = h.Boot.Ordered.Add(s.m.HelloTimeout)
 		return
-	case PhaseInspect, PhaseClean, PhaseWrite:
+	case PhaseInspect, PhaseClean, PhaseWrite, PhaseDeploy:
 		if !h.Agent() {
 			s.next("")
 			return
 		}
 		a.Verb, a.Step, limit = RunStep, op.Phase, s.m.StepTimeout
-		if op.Phase == PhaseWrite {
+		if op.Phase == PhaseWrite || op.Phase == PhaseDeploy {
 			h.Dirty, limit = true, s.m.ImageTimeout
 		}
 	default: // of another version's record

@@ -103,7 +103,7 @@ func (p *player) command(line string) {
 	switch f[0] {
 	case "wants":
 		w := p.h.Wants
-		if !strings.HasPrefix(f[1], "data=") { // a Secret's change is none of the host's
+		if !strings.HasPrefix(f[1], "data=") && !strings.HasPrefix(f[1], "dataimage=") && !strings.HasPrefix(f[1], "ramdisk") { // another object's change is none of the host's
 			w.Generation++
 		}
 		for _, kv := range f[1:] {
@@ -212,6 +212,30 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		if v != "" {
 			w.Image = &Image{URL: v, Checksum: "c", ChecksumType: "sha256"}
 		}
+	case "live":
+		w.Image = nil
+		if v != "" {
+			w.Image = &Image{URL: v, Format: FormatLiveISO}
+		}
+	case "method":
+		w.Image = nil
+		if v != "" {
+			w.Image = &Image{Method: v}
+		}
+	case "dataimage":
+		w.DataImage = v
+	case "builder":
+		w.BuildsRamdisk = on
+	case "ramdisk", "ramdiskiso", "ramdiskerror":
+		w.Ramdisk, w.RamdiskProblem, w.RamdiskVersion = nil, nil, k+" "+v
+		switch k {
+		case "ramdisk":
+			w.Ramdisk = &Ramdisk{Initrd: v}
+		case "ramdiskiso":
+			w.Ramdisk = &Ramdisk{ISO: v}
+		case "ramdiskerror":
+			w.RamdiskProblem = &Problem{Code: "ramdisk-build", Class: Retry, Seen: []string{v}}
+		}
 	case "external":
 		w.ExternallyProvisioned = on
 	case "paused":
@@ -250,7 +274,7 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.Settings, w.Firmware = v != "", v
 	case "updates":
 		w.Updates, w.Firmware = v != "", v
-	case "live":
+	case "service":
 		w.LiveSettings, w.LiveUpdates = on, on
 	default:
 		p.t.Fatalf("unknown wish %q", k)
@@ -275,6 +299,12 @@ func (p *player) show() string {
 	}
 	if p.h.Power != PowerUnknown {
 		st += ", power " + string(p.h.Power)
+	}
+	if m := p.h.Media; m != nil {
+		st += ", " + string(m.Use) + " in the drive"
+		if !m.In {
+			st += ", perhaps"
+		}
 	}
 	line("state", st)
 	if pr := p.h.Problem; pr != nil {
@@ -305,14 +335,21 @@ func (a Action) text() string {
 	case SetPower:
 		return "SetPower " + string(a.Power)
 	case SetBoot:
-		if a.FromDisk {
+		switch {
+		case a.FromDisk:
 			return "SetBoot disk"
+		case a.FromMedia && a.Lasting:
+			return "SetBoot media"
+		case a.FromMedia:
+			return "SetBoot media once"
 		}
 		return "SetBoot network once"
 	case RunStep:
 		return fmt.Sprintf("RunStep %s %s", a.Step, a.StepID)
 	case Unannotate:
 		return "Unannotate " + a.Annotation
+	case InsertMedia:
+		return "InsertMedia " + a.Media
 	}
 	return string(a.Verb)
 }

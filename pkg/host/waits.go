@@ -30,6 +30,8 @@ func (h Host) Waits() string {
 		return "spec.online to be true: an image is set"
 	case h.State == Available && w.Image == nil:
 		return "spec.image to be set"
+	case h.installed() && h.Power == PowerOn && h.driveDiffers():
+		return WaitsForStart
 	}
 	return ""
 }
@@ -40,6 +42,12 @@ func (h Host) remedyPlace() string {
 	}
 	if h.Problem.Type == RegistrationError || h.Problem.Type == ProvisionedRegistrationErr {
 		return fmt.Sprintf("the Secret %s or spec.bmc", h.Wants.SecretName)
+	}
+	if strings.HasPrefix(h.Problem.Code, "ramdisk-") {
+		return "the status of the PreprovisioningImage, or spec"
+	}
+	if strings.HasPrefix(h.Problem.Code, "media-") && h.installed() {
+		return "the DataImage, or spec.bmc"
 	}
 	if strings.HasPrefix(h.Problem.Code, "userdata-") {
 		return "the Secret that spec names, or spec"
@@ -94,6 +102,16 @@ func (op Op) waits() string {
 		return "the machine to restart, so that a change comes into force"
 	case PhaseSecureOn, PhaseSecureOff:
 		return "the BMC to switch Secure Boot"
+	case PhaseDeploy:
+		return "the agent to run the deploy method"
+	case PhaseRamdisk:
+		return "the external builder to answer the PreprovisioningImage"
+	case PhaseInsert, PhaseRamdiskMedia:
+		return "the BMC to put the image into its virtual drive"
+	case PhaseEject:
+		return "the BMC to empty its virtual drive"
+	case PhaseMediaBoot:
+		return "the BMC to take the boot device"
 	}
 	return string(op.Phase)
 }

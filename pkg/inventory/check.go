@@ -80,6 +80,7 @@ func checkLists(inv agent.Inventory) error {
 		{"nics", len(inv.NICs), maxNICs},
 		{"pci", len(inv.PCI), maxList},
 		{"skipped", len(inv.Skipped), maxList},
+		{"methods", len(inv.Methods), agent.MaxMethods},
 		{"accelerators", len(inv.Accelerators), maxList},
 	}
 	for _, l := range lists {

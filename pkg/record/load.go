@@ -32,11 +32,12 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 		}
 	}
 	h.Health = health(st.Conditions)
-	if st.Provisioning.Image.URL != "" {
-		h.Provisioned = image(st.Provisioning.Image)
-	}
+	h.Provisioned = deployed(&st.Provisioning.Image, st.Provisioning.CustomDeploy)
 	h.RAID = raid(st.Provisioning.RAID)
 	if rec == nil {
+		if h.Provisioned.Live() { // Metal3 left it in the drive
+			h.Media = &host.Media{URL: h.Provisioned.URL, Use: host.MediaLive, In: true}
+		}
 		return h
 	}
 	r := rec.Status
@@ -48,6 +49,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	if r.Inventory != nil {
 		h.InventoryBoot = r.Inventory.Boot
 	}
+	h.Media, h.Ramdisk = fromMedia(r.Media), fromRamdisk(r.Ramdisk)
 	if r.Boot != nil {
 		h.Boot = &host.Boot{ID: r.Boot.ID, Ordered: when(r.Boot.Ordered), Redeemed: r.Boot.Redeemed != nil}
 		if h.Boot.Redeemed {
@@ -110,6 +112,7 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 	r := *old.DeepCopy()
 	r.Seq, r.Dirty, r.FailCount, r.SecureBoot = h.Seq, h.Dirty, int32(h.FailCount), h.SecureBoot
 	r.LastTried = toProvisioned(h.LastTried)
+	r.Media, r.Ramdisk = toMedia(h.Media), toRamdisk(h.Ramdisk)
 	r.WaitsFor = clip(h.Waits(), maxWaits)
 	if h.Good != "" {
 		if r.BMC == nil {
@@ -155,7 +158,10 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 // save those named here.
 func significant(s v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 	r := *s.DeepCopy()
-	r.Seq, r.WaitsFor = 0, ""
+	r.Seq = 0
+	if r.WaitsFor != host.WaitsForStart { // nothing else says that it waits
+		r.WaitsFor = ""
+	}
 	if b := r.BMC; b != nil {
 		b.Session, b.Quirks = "", nil
 	}
@@ -218,14 +224,14 @@ func fromProvisioned(p *v1alpha1.ProvisionedImage) *host.Image {
 	if p == nil {
 		return nil
 	}
-	return &host.Image{URL: p.URL, Checksum: p.Checksum, ChecksumType: p.ChecksumType, Format: p.Format}
+	return &host.Image{URL: p.URL, Checksum: p.Checksum, ChecksumType: p.ChecksumType, Format: p.Format, Method: p.Method}
 }
 
 func toProvisioned(i *host.Image) *v1alpha1.ProvisionedImage {
 	if i == nil {
 		return nil
 	}
-	return &v1alpha1.ProvisionedImage{URL: i.URL, Checksum: i.Checksum, ChecksumType: i.ChecksumType, Format: i.Format}
+	return &v1alpha1.ProvisionedImage{URL: i.URL, Checksum: i.Checksum, ChecksumType: i.ChecksumType, Format: i.Format, Method: i.Method}
 }
 
 func micro(t time.Time) *metav1.MicroTime {

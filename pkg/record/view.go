@@ -40,6 +40,7 @@ func BMHStatus(h host.Host, b *metal3.BareMetalHost, id string, now time.Time) m
 	if h.Provisioned != nil {
 		st.Provisioning.Image = fromImage(*h.Provisioned)
 	}
+	st.Provisioning.CustomDeploy = customDeploy(h.Provisioned)
 	if h.State != host.None && h.State != host.Unmanaged && h.State != host.Registering && st.HardwareProfile == "" {
 		st.HardwareProfile = "unknown"
 	}

@@ -39,9 +39,7 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		SoftwareRAID:          b.Spec.RAID != nil && len(b.Spec.RAID.SoftwareRAIDVolumes) > 0,
 		SecureBoot:            b.Spec.BootMode == metal3.UEFISecureBoot,
 	}
-	if i := b.Spec.Image; i != nil && i.URL != "" {
-		w.Image = image(*i)
-	}
+	w.Image = deployed(b.Spec.Image, b.Spec.CustomDeploy)
 	_, w.Paused = b.Annotations[metal3.PausedAnnotation]
 	if v, ok := b.Annotations[metal3.DetachedAnnotation]; ok {
 		w.Detach = detach(v)

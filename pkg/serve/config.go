@@ -41,6 +41,12 @@ type Config struct {
 	BMCEvents bool
 	// HostClaims carries out HostClaims.
 	HostClaims bool
+	// BuildPreprovImage asks an external builder for each host's ramdisk before it
+	// is booted (PreprovisioningImage).
+	BuildPreprovImage bool
+	// LiveISOOnce has live ISOs booted by an override for each start, not a lasting
+	// one.
+	LiveISOOnce bool
 	// AgentSilence is after how long an agent counts as lost; 0: 90 s. An idle
 	// one calls every 30 s.
 	AgentSilence time.Duration

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ingot-metal/ingot/api/agent"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/blob"
 	"github.com/ingot-metal/ingot/pkg/controller"
@@ -120,10 +121,16 @@ func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr
 		flavour = s.flavour
 	}
 	http := "http://" + netip.AddrPortFrom(ours, s.httpPort).String()
+	if b.Ramdisk != nil && b.Ramdisk.ISO != "" {
+		return ipxe.Exit(), nil // it is in the virtual drive
+	}
 	boot := ipxe.Boot{
 		Kernel: http + "/boot/kernel/" + flavour,
 		Initrd: http + "/boot/initrd/" + flavour,
 		Script: http + "/boot/ipxe?mac=" + mac.String(),
+	}
+	if err := external(&boot, b.Ramdisk); err != nil {
+		return nil, err
 	}
 	for _, kv := range [][2]string{
 		{agent.ArgURL, "https://" + netip.AddrPortFrom(ours, s.httpsPort).String()},
@@ -143,6 +150,21 @@ func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr
 		}
 	}
 	return boot.Render()
+}
+
+// external replaces our kernel and ramdisk by what an external builder made. iPXE
+// fetches them from where they lie, as Metal3's does: they may be large, and the
+// builder's server is there for that. What iPXE cannot take was refused before the
+// machine was touched.
+func external(b *ipxe.Boot, r *v1alpha1.Ramdisk) error {
+	if r == nil {
+		return nil
+	}
+	b.Initrd = r.Initrd
+	if r.Kernel != "" {
+		b.Kernel = r.Kernel
+	}
+	return b.Args.Parse(r.Params)
 }
 
 // loaderURL is the loader of machines that boot by UEFI HTTP, at one of our

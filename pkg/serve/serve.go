@@ -179,6 +179,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
 	hosts.FirmwareEvery = firmwareEvery
+	hosts.BuildRamdisks, eng.LiveISOOnce = s.BuildPreprovImage, s.LiveISOOnce
 	if s.BMCEvents {
 		hosts.EventsAt = s.eventsAt
 	}

@@ -40,6 +40,36 @@ type Report struct {
 
 // ConfigDrive returns the image of a config drive. Its errors are *Error.
 func ConfigDrive(in Input) ([]byte, error) {
+	files, err := contents(in)
+	if err != nil {
+		return nil, err
+	}
+	write := writeISO
+	if in.SectorSize > sector {
+		write = writeFAT
+	}
+	image := write(Label, layout(files))
+	if len(image) > agent.MaxConfDrive {
+		return nil, invalid(biggest(in), 0, "the config drive would have %d bytes, at most %d are allowed", len(image), agent.MaxConfDrive)
+	}
+	return image, nil
+}
+
+// Files returns what a config drive would hold, by name: meta_data.json, and
+// network_data.json and user_data if they are given. Its errors are *Error.
+func Files(in Input) (map[string][]byte, error) {
+	files, err := contents(in)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]byte{}
+	for _, f := range files {
+		out[f.name] = f.data
+	}
+	return out, nil
+}
+
+func contents(in Input) ([]file, error) {
 	// Judged first: parsing many megabytes of YAML to refuse them is wasteful.
 	if n := len(in.MetaData) + len(in.NetworkData) + len(in.UserData); n > agent.MaxConfDrive-overhead {
 		return nil, invalid(biggest(in), 0, "the config drive would have %d bytes, at most %d are allowed", n, agent.MaxConfDrive-overhead)
@@ -62,15 +92,7 @@ func ConfigDrive(in Input) ([]byte, error) {
 	if len(in.UserData) > 0 {
 		files = append(files, file{name: "user_data", data: in.UserData})
 	}
-	write := writeISO
-	if in.SectorSize > sector {
-		write = writeFAT
-	}
-	image := write(Label, layout(files))
-	if len(image) > agent.MaxConfDrive {
-		return nil, invalid(biggest(in), 0, "the config drive would have %d bytes, at most %d are allowed", len(image), agent.MaxConfDrive)
-	}
-	return image, nil
+	return files, nil
 }
 
 // overhead is more than the image's own structures take.

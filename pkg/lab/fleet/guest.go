@@ -75,6 +75,7 @@ func (g *guest) inventory() api.Inventory {
 		Memory:   hw.memory,
 		Disks:    g.found(),
 		NICs:     slices.Clone(hw.nics),
+		Methods:  []string{DeployMethod},
 	}
 	if n := g.faults().MemoryMiB; n != 0 {
 		inv.Memory = api.Memory{Physical: int64(n) << 20, Usable: int64(n) << 20}

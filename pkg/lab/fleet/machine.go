@@ -15,6 +15,7 @@ const (
 	KindWriteBegin = "write-begin"  // the first byte of an image; detail: the disk's serial
 	KindWrite      = "write"        // a whole image is on a disk; detail: serial, SHA-256 read back
 	KindConfig     = "config-drive" // a config drive was written; detail: the disk's serial, its digest
+	KindDeploy     = "deploy"       // a deploy method ran; detail: method, the disk's serial
 	KindOSUp       = "os-up"        // the disk's system runs; detail: serial, SHA-256 of its image
 	KindGuest      = "guest"        // what the system itself did: reboot, poweroff
 	KindStuck      = "stuck"        // the machine sits; detail: why

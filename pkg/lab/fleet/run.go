@@ -46,6 +46,11 @@ func (m *Machine) run(ctx context.Context, o simbmc.BootOverride) {
 	case o.Target == simbmc.BootPXE || o.Target == simbmc.BootUEFIHTTP:
 		network = true
 	case o.Target == simbmc.BootDisk:
+	case o.Target == simbmc.BootCD:
+		m.log(KindStart, "media")
+		m.printFirmware("media")
+		m.startMedia(ctx, o.Mode)
+		return
 	default:
 		m.log(KindStuck, "nothing to start from "+string(o.Target))
 		return
