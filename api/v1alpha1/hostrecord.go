@@ -59,6 +59,14 @@ type HostRecordSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Hold string `json:"hold,omitempty"`
+
+	// Provisioned is the URL of the image that was written last and is on the disk,
+	// or "customDeploy:" and the name of the method that installed it, and the URL
+	// if it was given one: a host whose status is lost is not taken for a new one.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Provisioned string `json:"provisioned,omitempty"`
 }
 
 // ProvisionedImage is an image as it was asked for when it was written.

@@ -214,6 +214,11 @@ func (h host) input(now time.Time, timeline []v1alpha1.TimelineEntry, p *explain
 	if code, ok := explain.ParseCode(s.ErrorMessage); ok {
 		in.Problem = &explain.Occurrence{Problem: explain.Problem{Code: code, Seen: []string{s.ErrorMessage}}}
 	}
+	if h.bmh.Annotations[metal3.StatusAnnotation] != "" && s.LastUpdated.IsZero() {
+		in.Problem = &explain.Occurrence{Problem: explain.Problem{
+			Code: "status-annotation", Seen: []string{"it is there, and the host has no status yet: the event InvalidAnnotationValue says what is wrong"},
+		}}
+	}
 	for _, e := range timeline {
 		if e.Took != nil {
 			in.Earlier = append(in.Earlier, explain.Phase{Name: e.Phase, Took: e.Took.Duration})

@@ -68,7 +68,7 @@ func (c *Hosts) tell(l *live, before host.Host) {
 		c.Log.Warn("problem", "host", h.Key, "code", p.Code, "attempt", p.Attempts, "seen", p.Seen)
 		c.Events.Event(b, corev1.EventTypeWarning, record.ErrorReason(p), record.Message(p))
 	}
-	c.unreadable(l)
+	c.unreadableReboots(l)
 }
 
 // passed are the events of a change of state; well says that what was done in the
@@ -133,8 +133,8 @@ func (c *Hosts) healthChanged(b *metal3.BareMetalHost, from, to host.Health) {
 	c.Events.Event(b, kind, record.ReasonHealthChanged, fmt.Sprintf("The BMC says %s of the machine's health; it was %s", to, from))
 }
 
-// unreadable tells once of a reboot annotation whose value is no JSON.
-func (c *Hosts) unreadable(l *live) {
+// unreadableReboots tells once of a reboot annotation whose value is no JSON.
+func (c *Hosts) unreadableReboots(l *live) {
 	found := ""
 	for k, v := range l.objs.BMH.Annotations {
 		if k != host.AnnotationReboot && !strings.HasPrefix(k, host.AnnotationReboot+"/") {

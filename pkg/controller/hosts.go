@@ -78,6 +78,7 @@ type live struct {
 	todo     []host.Action     // decided, not yet carried out: the save comes first
 	extra    record.Extra
 	acks     []chan struct{}
+	facts    facts
 
 	shown host.Host // as people were last told of; behind h while a write fails
 	told  told      // what else they were told
@@ -120,6 +121,7 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 		For(&metal3.BareMetalHost{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
 		Watches(&metal3.DataImage{}, &handler.EnqueueRequestForObject{}). // has its host's name
+		WatchesMetadata(&metal3.HardwareData{}, handler.EnqueueRequestsFromMapFunc(c.hostOfHardware)).
 		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
 		Complete(reconcile.Func(c.counted))
@@ -215,6 +217,13 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if l.objs.BMH == nil || newer(b, l.objs.BMH) {
 		l.objs.BMH = b
 	}
+	if paused(l.objs.BMH) {
+		c.leaveAlone(req.NamespacedName, l)
+		return ctrl.Result{}, nil
+	}
+	if wait, err := c.restoreStatus(ctx, l); wait || err != nil {
+		return ctrl.Result{}, err
+	}
 	if done, err := c.hold(ctx, l); done || err != nil {
 		return ctrl.Result{}, err
 	}
@@ -231,6 +240,9 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if w.DataImage, err = c.dataImage(ctx, l); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := c.hardwareGiven(ctx, l); err != nil {
+		return ctrl.Result{}, err
+	}
 	before := l.h
 	c.step(l, w)
 	c.consolePrinted(ctx, req.NamespacedName, l, before)
@@ -245,6 +257,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	l.shown = l.h
 	c.tell(l, shown)
 	c.act(ctx, req.NamespacedName, l, creds)
+	c.fillArchitecture(ctx, l)
 	c.remember(ctx, l, shown)
 	return ctrl.Result{RequeueAfter: c.rest(req.NamespacedName, l, creds)}, nil
 }
@@ -268,6 +281,9 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 			return host.Wants{}, bmc.Credentials{}, err
 		}
 		secret = s
+	}
+	if err := c.claimNetworkData(ctx, b); err != nil {
+		return host.Wants{}, bmc.Credentials{}, err
 	}
 	w := record.Wants(b, secret)
 	var err error
@@ -312,6 +328,13 @@ func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
 	}
 	l.objs.HR = hr
 	l.h = record.Load(b, hr, w).Resume()
+	l.objs.Newer = record.NewerOf(l.h)
+	if record.Unknown(hr) && b.Status.LastUpdated != nil {
+		if l.objs.Newer, err = c.Store.ReadNewer(ctx, b); err != nil {
+			return err
+		}
+		l.h = record.Inherit(l.h, l.objs.Newer)
+	}
 	l.shown, l.told.profile = l.h, b.Status.HardwareProfile
 	l.loaded = true
 	return nil
@@ -383,10 +406,8 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 	if err := c.Store.EnsureRecord(ctx, &l.objs, c.NewID()); err != nil {
 		return err
 	}
-	if l.extra.Hardware != nil {
-		if err := c.hardwareData(ctx, l); err != nil {
-			return err
-		}
+	if err := c.showHardware(ctx, l); err != nil {
+		return err
 	}
 	if err := c.showFirmware(ctx, l); err != nil {
 		return err
@@ -396,6 +417,7 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 		return err
 	}
 	l.extra = record.Extra{}
+	c.tellHardware(l)
 	c.mu.Lock()
 	c.index.set(k, l)
 	c.mu.Unlock()

@@ -30,6 +30,7 @@ type index struct {
 	macs    map[string][]types.NamespacedName // whose a MAC is: the first; others name it by mistake
 	secrets map[types.NamespacedName]map[types.NamespacedName]bool
 	of      map[types.NamespacedName]entry // what a host put in
+	bare    map[types.NamespacedName]bool  // hosts that take their hardware from a HardwareData
 }
 
 type entry struct {
@@ -54,6 +55,7 @@ func newIndex() index {
 		macs:    map[string][]types.NamespacedName{},
 		secrets: map[types.NamespacedName]map[types.NamespacedName]bool{},
 		of:      map[types.NamespacedName]entry{},
+		bare:    map[types.NamespacedName]bool{},
 	}
 }
 
@@ -67,6 +69,7 @@ func (x *index) uses(secret, host types.NamespacedName) {
 func (x *index) forget(k types.NamespacedName) {
 	e := x.of[k]
 	delete(x.of, k)
+	delete(x.bare, k)
 	delete(x.boots, e.bootID)
 	x.owns(k, e.macs, nil)
 	for s, users := range x.secrets {

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func (c *Hosts) hold(ctx context.Context, l *live) (bool, error) {
 	if !b.DeletionTimestamp.IsZero() {
 		return !has, nil
 	}
-	if _, paused := b.Annotations[metal3.PausedAnnotation]; has || paused {
+	if has {
 		return false, nil
 	}
 	return false, c.patch(ctx, l, func(b *metal3.BareMetalHost) { controllerutil.AddFinalizer(b, record.Finalizer) })
@@ -81,35 +80,18 @@ func (c *Hosts) claim(ctx context.Context, b *metal3.BareMetalHost, name string)
 	c.mu.Lock()
 	c.index.uses(key, client.ObjectKeyFromObject(b))
 	c.mu.Unlock()
-	s := &corev1.Secret{}
-	err := c.Client.Get(ctx, key, s)
-	if apierrors.IsNotFound(err) {
-		// Perhaps only the cache does not know it yet.
-		err = c.Reader.Get(ctx, key, s)
-	}
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	s, err := c.secret(ctx, key)
+	if s == nil || err != nil {
+		return nil, err
 	}
 	owned := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID })
-	if owned && s.Labels[secretLabel] == secretLabelValue || !b.DeletionTimestamp.IsZero() || !s.DeletionTimestamp.IsZero() {
+	if owned && s.Labels[secretLabel] == secretLabelValue && controllerutil.ContainsFinalizer(s, secretFinalizer) ||
+		!b.DeletionTimestamp.IsZero() || !s.DeletionTimestamp.IsZero() {
 		return s, nil
 	}
-	before := s.DeepCopy()
-	if s.Labels == nil {
-		s.Labels = map[string]string{}
-	}
-	s.Labels[secretLabel] = secretLabelValue
-	controllerutil.AddFinalizer(s, secretFinalizer)
 	ref := record.Owner(b)
 	ref.Controller = nil
-	s.OwnerReferences = append(slices.DeleteFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID }), ref)
-	if err := c.Client.Patch(ctx, s, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), record.FieldOwner); err != nil {
-		return nil, fmt.Errorf("claiming Secret %s: %w", key, err)
-	}
-	return s, nil
+	return s, c.mark(ctx, s, &ref)
 }
 
 // dataVersion names the versions of the Secrets that the host's config drive is
@@ -140,52 +122,4 @@ func (c *Hosts) dataVersion(ctx context.Context, b *metal3.BareMetalHost) (strin
 		versions = append(versions, n+"="+s.ResourceVersion)
 	}
 	return strings.Join(versions, " "), nil
-}
-
-// release lets go of a deleted host's Secret and of the object itself.
-func (c *Hosts) release(ctx context.Context, l *live) error {
-	b := l.objs.BMH
-	if err := c.releaseRamdisk(ctx, b); err != nil {
-		return err
-	}
-	if n := b.Spec.BMC.CredentialsName; n != "" {
-		s := &corev1.Secret{}
-		err := c.Reader.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: n}, s)
-		if client.IgnoreNotFound(err) != nil {
-			return err
-		}
-		others := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool {
-			return r.Kind == "BareMetalHost" && r.UID != b.UID
-		})
-		if err == nil && !others && controllerutil.ContainsFinalizer(s, secretFinalizer) {
-			before := s.DeepCopy()
-			controllerutil.RemoveFinalizer(s, secretFinalizer)
-			if err := c.Client.Patch(ctx, s, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), record.FieldOwner); client.IgnoreNotFound(err) != nil {
-				return err
-			}
-		}
-	}
-	err := c.patch(ctx, l, func(b *metal3.BareMetalHost) { controllerutil.RemoveFinalizer(b, record.Finalizer) })
-	return client.IgnoreNotFound(err)
-}
-
-// hardwareData shows what an inspection found in an object of its own.
-func (c *Hosts) hardwareData(ctx context.Context, l *live) error {
-	b := l.objs.BMH
-	hd := &metal3.HardwareData{
-		TypeMeta: metav1.TypeMeta{APIVersion: metal3.GroupVersion.String(), Kind: "HardwareData"},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: b.Namespace, Name: b.Name, OwnerReferences: []metav1.OwnerReference{record.Owner(b)},
-		},
-		Spec: metal3.HardwareDataSpec{HardwareDetails: l.extra.Hardware},
-	}
-	err := c.Client.Create(ctx, hd.DeepCopy(), record.FieldOwner)
-	if !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"hardware": hd.Spec.HardwareDetails}})
-	if err != nil {
-		return err
-	}
-	return c.Client.Patch(ctx, hd, client.RawPatch(types.MergePatchType, patch), record.FieldOwner)
 }

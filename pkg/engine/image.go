@@ -167,11 +167,7 @@ func (e *Engine) choose(ctx context.Context, in Input) (inventory.Choice, *host.
 	if err != nil {
 		return inventory.Choice{}, NewProblem("inspect-failed", nil, "the inventory of this boot cannot be read: "+err.Error())
 	}
-	hints := in.BMH.Spec.RootDeviceHints
-	if hints == nil {
-		hints = in.BMH.Status.Provisioning.RootDeviceHints
-	}
-	c, err := inventory.ChooseDisk(inv.Disks, hints, in.BMH.Annotations[strictHints] == "true")
+	c, err := inventory.ChooseDisk(inv.Disks, record.Hints(in.BMH), in.BMH.Annotations[strictHints] == "true")
 	if err == nil {
 		return c, nil
 	}

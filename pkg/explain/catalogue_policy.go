@@ -24,6 +24,28 @@ func policyDiagnoses() []Diagnosis {
 			Class: Wait,
 		},
 		{
+			Code:     "status-annotation",
+			Title:    "a status that cannot be restored",
+			Cause:    "the host was moved here with its status in an annotation that ingot cannot read, and is left alone: taken for a new host, its machine would be rebooted",
+			Evidence: "What is wrong with the annotation baremetalhost.metal3.io/status.",
+			Remedy: []string{
+				"correct the annotation from the host in the cluster that it came from: kubectl -n {namespace} annotate bmh {host} --overwrite baremetalhost.metal3.io/status=STATUS || correct the annotation baremetalhost.metal3.io/status",
+				"if the machine may be inspected as a new one, remove it: kubectl -n {namespace} annotate bmh {host} baremetalhost.metal3.io/status- || remove the annotation baremetalhost.metal3.io/status",
+			},
+			Class: Wait,
+		},
+		{
+			Code:     "hardware-profile",
+			Title:    "unknown hardware profile",
+			Cause:    "spec.hardwareProfile names a profile that does not exist",
+			Evidence: "The name.",
+			Remedy: []string{
+				"remove the deprecated spec.hardwareProfile of {host} and set spec.rootDeviceHints instead || remove spec.hardwareProfile",
+				"or name one of Metal3's: unknown, empty, libvirt, dell, dell-raid, openstack",
+			},
+			Class: Wait,
+		},
+		{
 			Code:     "held",
 			Title:    "on hold",
 			Cause:    "the host is on hold and goes on when somebody lets it",

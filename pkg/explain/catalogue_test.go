@@ -67,7 +67,7 @@ func TestCatalogueCovers(t *testing.T) {
 		hint-none hint-many disk-small disk-in-use disk-readonly disk-mismatch disk-4k disk-io
 		image-unreachable image-checksum image-checksum-file image-truncated image-format image-chunk
 		userdata-missing userdata-invalid firstboot-silent boot-entry
-		paused detached held consumer limit delete-stuck secret-changed replica-moved
+		paused detached status-annotation hardware-profile held consumer limit delete-stuck secret-changed replica-moved
 		raid-software raid-unsupported raid-impossible raid-failed raid-readback settings-refused firmware-failed
 		secure-boot change-slow change-endless
 		clean-failed inspect-failed step-refused agent-lost image-write-slow bmc-licence`) {

@@ -38,9 +38,12 @@ func (s *stepper) decide() bool {
 		if w.InspectAgain {
 			s.unannotate(AnnotationInspect)
 		}
-		return s.begin(OpInspect, false)
+		if w.InspectionDisabled {
+			return s.to(Preparing)
+		}
+		return s.work(OpInspect)
 	case Preparing:
-		return s.begin(OpPrepare, false)
+		return s.work(OpPrepare)
 	case Available:
 		return s.available()
 	case Provisioning:
@@ -49,7 +52,7 @@ func (s *stepper) decide() bool {
 		if s.cancelled() || *w.Image != *h.LastTried {
 			return s.to(Deprovisioning)
 		}
-		return s.begin(OpProvision, false)
+		return s.work(OpProvision)
 	case Provisioned:
 		if w.Image == nil && !w.ExternallyProvisioned || w.Image != nil && h.Provisioned != nil && !w.Image.same(h.Provisioned) {
 			return s.to(Deprovisioning)
@@ -57,12 +60,13 @@ func (s *stepper) decide() bool {
 		return s.power()
 	case ExternallyProvisioned:
 		if !w.ExternallyProvisioned {
-			h.Provisioned = w.Image
+			// Somebody's system is on it: whoever gets the machine next must not.
+			h.Provisioned, h.Dirty = w.Image, true
 			return s.to(Provisioned)
 		}
 		return s.power()
 	case Deprovisioning:
-		return s.begin(OpDeprovision, false)
+		return s.work(OpDeprovision)
 	case PoweringOffBeforeDelete:
 		return s.begin(OpPowerOff, true)
 	}
@@ -83,7 +87,7 @@ func (s *stepper) available() bool {
 		return s.to(ExternallyProvisioned)
 	case w.InspectAgain:
 		return s.to(Inspecting)
-	case h.changes(OpPrepare):
+	case h.changes(OpPrepare), w.Hints != "" && w.Hints != h.Hints:
 		return s.to(Preparing)
 	case w.Image != nil && w.Online:
 		if s.m.MaxTries > 0 && h.FailCount >= s.m.MaxTries {
@@ -97,50 +101,11 @@ func (s *stepper) available() bool {
 	return s.power()
 }
 
-// wantsOn reports whether the machine should be on while nothing else happens.
-func (s *stepper) wantsOn() bool {
-	h, w := &s.h, &s.h.Wants
-	used := h.State == Provisioned || h.State == ExternallyProvisioned
-	return w.Online && !(used && (w.Reboot.Once || w.Reboot.Hold))
-}
-
-// power brings the machine's power to what is declared.
-func (s *stepper) power() bool {
-	h, w := &s.h, &s.h.Wants
-	if s.unwanted() {
-		return s.begin(OpEject, false)
-	}
-	if h.State == Available || h.Power == PowerUnknown {
-		w := s.wantsOn()
-		switch {
-		case h.Power == PowerUnknown || (h.Power == PowerOn) == w || !w && h.Wants.DisablePowerOff:
-			return false
-		case w:
-			return s.begin(OpPowerOn, false)
-		}
-		return s.begin(OpPowerOff, true)
-	}
-	switch {
-	case w.Reboot.Once && h.Power == PowerOff:
-		s.unannotate(AnnotationReboot)
-		return true
-	case (w.DisablePowerOff && w.Reboot.Once || s.wantsOn() && h.Power == PowerOff) && h.changes(OpService):
-		return s.begin(OpService, false) // and then what it asked for
-	case w.DisablePowerOff && w.Reboot.Once:
-		return s.begin(OpReset, false)
-	case s.wantsOn() && h.Power == PowerOff:
-		return s.begin(OpPowerOn, false)
-	case !s.wantsOn() && h.Power == PowerOn && !w.DisablePowerOff:
-		return s.begin(OpPowerOff, w.Reboot.Hard)
-	}
-	return false
-}
-
 // unannotate removes an annotation, here at once and in the object soon.
 func (s *stepper) unannotate(key string) {
 	switch key {
 	case AnnotationReboot:
-		s.h.Wants.Reboot.Once = false
+		s.h.Wants.Reboot.Once, s.h.Wants.Reboot.Force = false, false
 	case AnnotationInspect:
 		s.h.Wants.InspectAgain = false
 	}

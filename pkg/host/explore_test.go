@@ -102,6 +102,24 @@ func TestExplore(t *testing.T) {
 				w.Ramdisk, w.RamdiskProblem, w.RamdiskVersion = nil, &Problem{Code: "ramdisk-build", Class: Retry}, "3"
 			},
 		},
+		"forced reboots": {
+			func(w *Wants) { w.Reboot.Once, w.Reboot.Force = true, true },
+			func(w *Wants) { w.Reboot.Once, w.Reboot.Force = false, false },
+			func(w *Wants) { w.Reboot.Hold, w.Reboot.HoldForce = !w.Reboot.Hold, !w.Reboot.HoldForce },
+		},
+		"forced reboots of an image": {
+			func(w *Wants) { w.Reboot.Once, w.Reboot.Force = true, true },
+			func(w *Wants) { w.Image = img("a") },
+		},
+		"hints": {
+			func(w *Wants) { w.Hints = "sda" },
+			func(w *Wants) { w.Hints = "sdb" },
+			func(w *Wants) { w.Hints = "" },
+		},
+		"inspection disabled": {
+			func(w *Wants) { w.InspectionDisabled = !w.InspectionDisabled },
+			func(w *Wants) { w.InspectAgain = true },
+		},
 		"power": {
 			func(w *Wants) { w.InspectAgain = true },
 			func(w *Wants) { w.Reboot.Once = true },
@@ -245,7 +263,7 @@ func (e *explorer) moves(h Host) []move {
 func fold(h Host) string {
 	p, op, b := "", "", ""
 	if h.Problem != nil {
-		p = fmt.Sprint(h.Problem.Code, h.Problem.Type, h.Problem.Class, h.Problem.Generation == h.Wants.Generation)
+		p = fmt.Sprint(h.Problem.Code, h.Problem.Type, h.Problem.Class, h.Problem.NextTry.IsZero(), h.Problem.Generation == h.Wants.Generation)
 	}
 	if h.Op != nil {
 		op = fmt.Sprint(h.Op.Kind, h.Op.Phase, h.Op.Entered, h.Op.StepID != "", h.Op.Hard, h.Op.Made, h.Op.Rounds,
@@ -262,7 +280,7 @@ func fold(h Host) string {
 	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, h.GoodWith, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
 		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
-		w.InspectionDisabled, w.FastInspect, w.BMCOptions, w.CleaningDisabled, w.Deleting,
+		w.InspectionDisabled, w.FastInspect, w.Hints, h.Hints, w.BMCOptions, w.CleaningDisabled, w.Deleting,
 		h.RAID, h.SecureBoot, w.RAID, w.SoftwareRAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates,
 		w.DataImage, w.BuildsRamdisk, w.RamdiskVersion, val(h.Media), val(h.Ramdisk))
 }
@@ -372,6 +390,12 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 	}
 	if h.Wants.Deleting && settled && !h.Gone && !h.Wants.Paused && (h.Wants.Detach == nil || !h.Wants.Detach.DelayDelete) {
 		fail("stuck in deletion")
+	}
+	if p := h.Problem; p != nil && p.NextTry.IsZero() && h.Wants.Deleting && !h.Wants.Paused && !h.Detached {
+		fail("a deletion that waits for ever")
+	}
+	if h.Wants.Reboot.Force && h.Op.Boots() && !h.Wants.Paused {
+		fail("a reboot by force that an operation takes no notice of")
 	}
 	if strings.Contains(h.Waits(), "\n") {
 		fail("waits on more than a line")

@@ -60,9 +60,11 @@ type Detach struct {
 
 // Reboot sums up the reboot annotations.
 type Reboot struct {
-	Once bool // reboot.metal3.io: off, then on again; removed when seen off
-	Hold bool // reboot.metal3.io/KEY: off until it is removed
-	Hard bool // do not ask the operating system
+	Once      bool // reboot.metal3.io: off, then on again; removed when seen off
+	Hold      bool // reboot.metal3.io/KEY: off until it is removed
+	Hard      bool // do not ask the operating system
+	Force     bool // Once, in available too, and against an operation that is under way
+	HoldForce bool // Hold, in available too
 }
 
 // Wants is what is declared: spec, annotations and the Secret's version. It is
@@ -92,6 +94,7 @@ type Wants struct {
 	Ramdisk               *Ramdisk
 	RamdiskProblem        *Problem
 	RamdiskVersion        string // another text with each of the builder's answers
+	Hints                 string // another text when another root disk is asked for; empty: the one known stays
 	Deleting              bool
 
 	// What is declared of firmware and RAID (change.go).
@@ -174,6 +177,7 @@ type Host struct {
 	Provisioned   *Image // what is on the disk
 	LastTried     *Image
 	FailCount     int
+	Hints         string   // Wants.Hints as of the last preparation or provisioning
 	Dirty         bool     // a write was handed out since the disks were last cleaned
 	Media         *Media   // in the virtual drive, or about to be
 	Ramdisk       *Ramdisk // that the boot is made of; nil: ours

@@ -76,9 +76,11 @@ func (s *stepper) done(kind OpKind) {
 	case OpInspect:
 		s.to(Preparing)
 	case OpPrepare:
+		s.hinted()
 		s.to(Available)
 	case OpProvision:
 		h.Provisioned, h.FailCount = h.LastTried, 0
+		s.hinted()
 		s.to(Provisioned)
 	case OpDeprovision:
 		h.Provisioned, h.Dirty = nil, h.Dirty && h.Wants.CleaningDisabled
@@ -120,6 +122,8 @@ func (s *stepper) problem(kind OpKind, p Problem) {
 	p.Generation, p.Secret = h.Wants.Generation, h.Wants.secrets()
 	if p.Class == Retry {
 		p.NextTry = s.now.Add(s.m.backoff(kind, h.Key, p.Attempts))
+	} else if h.Wants.Deleting {
+		p.NextTry = s.now.Add(deleteGrace * s.m.RetryUnit)
 	}
 	h.Problem = &p
 }

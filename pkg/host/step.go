@@ -87,6 +87,7 @@ func (s *stepper) observe(w Wants) {
 	if !w.BuildsRamdisk && s.h.Boot == nil {
 		s.h.Ramdisk = nil
 	}
+	s.asked(was)
 	if op != nil && op.Kind == OpVerify && op.Entered &&
 		(was.SecretVersion != w.SecretVersion || was.Address != w.Address || was.BMCOptions != w.BMCOptions) {
 		s.drop()
@@ -199,7 +200,6 @@ func (s *stepper) detachChanged() bool {
 // BMC is given up after a few failures, so that a dead BMC never holds a host.
 func (s *stepper) deleteNext() bool {
 	h := &s.h
-	stuck := h.Problem != nil && h.ErrorCount > 3
 	switch h.State {
 	case Deleting:
 		return false
@@ -216,16 +216,12 @@ func (s *stepper) deleteNext() bool {
 	case Provisioning, Provisioned:
 		return s.to(Deprovisioning)
 	case Deprovisioning:
-		if stuck {
-			h.GaveUp = Deprovisioning
-			return s.to(PoweringOffBeforeDelete)
-		}
-		return false
+		return s.givenUp() && s.skipDeprovision()
 	case PoweringOffBeforeDelete:
 		if h.Power == PowerOff && h.Media == nil || h.Wants.DisablePowerOff {
 			return s.to(Deleting)
 		}
-		if stuck {
+		if s.givenUp() {
 			h.GaveUp = PoweringOffBeforeDelete
 			return s.to(Deleting)
 		}
@@ -241,6 +237,9 @@ func (s *stepper) wake() bool {
 	changed := p.Generation != h.Wants.Generation || p.Secret != h.Wants.secrets()
 	if now := h.Wants.SecretProblem; now != nil && now.Code == p.Code && !slices.Equal(now.Seen, p.Seen) {
 		changed = true // still unusable, for another reason
+	}
+	if h.Wants.Deleting && p.NextTry.IsZero() {
+		changed = true // met before: a deletion does not wait for ever
 	}
 	due := !p.NextTry.IsZero() && !s.now.Before(p.NextTry)
 	if !changed && !due {
@@ -264,6 +263,11 @@ func (s *stepper) obsolete() bool {
 		return s.to(Deprovisioning)
 	case h.State == Registering && !h.Wants.Managed():
 		return s.to(Unmanaged)
+	case s.forced():
+		return true
+	case h.Op.Kind == OpInspect && h.Wants.InspectionDisabled:
+		s.drop()
+		return true
 	case h.Op.Kind == OpInspect && (h.Op.Phase == PhaseFacts) != h.Wants.FastInspect:
 		s.drop() // the other way of inspection is asked for
 		return true

@@ -248,8 +248,11 @@ func (p *player) applyWants(w *Wants, k, v string) {
 	case "reboot":
 		w.Reboot.Once = on
 		w.Reboot.Hard = v == "hard"
+		w.Reboot.Force = v == "force"
 	case "hold":
 		w.Reboot.Hold = on
+	case "hints":
+		w.Hints = v
 	case "inspect":
 		w.InspectAgain = on
 	case "inspection":

@@ -20,6 +20,8 @@ func (h Host) Waits() string {
 		return "the annotation baremetalhost.metal3.io/detached to be removed"
 	case h.Problem != nil && h.Problem.NextTry.IsZero():
 		return "a change: " + h.remedyPlace()
+	case h.Problem != nil && h.Problem.Class == Wait:
+		return "a change: " + h.remedyPlace() + "; then the deletion goes on without it"
 	case h.Problem != nil:
 		return "the next try"
 	case h.Op != nil:

@@ -34,10 +34,9 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	h.Health = health(st.Conditions)
 	h.Provisioned = deployed(&st.Provisioning.Image, st.Provisioning.CustomDeploy)
 	h.RAID = raid(st.Provisioning.RAID)
-	if rec == nil {
-		if h.Provisioned.Live() { // Metal3 left it in the drive
-			h.Media = &host.Media{URL: h.Provisioned.URL, Use: host.MediaLive, In: true}
-		}
+	h.Hints = hintsID(st.Provisioning.RootDeviceHints)
+	if Unknown(rec) {
+		takeOver(&h, b, rec)
 		return h
 	}
 	r := rec.Status

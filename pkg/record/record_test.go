@@ -335,7 +335,7 @@ func TestConditions(t *testing.T) {
 		{name: "inspecting", host: host.Host{State: host.Inspecting}, want: "True Manageable, False NotProvisioned, False NotProvisioned, False Inspecting, True Inspecting"},
 		{name: "preparing", host: host.Host{State: host.Preparing}, want: "True Manageable, False NotProvisioned, False NotProvisioned, False NotAvailable, True Preparing"},
 		{name: "available", host: host.Host{State: host.Available}, want: "True Manageable, False NotProvisioned, False NotProvisioned, True Available, False NotProgressing"},
-		{name: "available, detached", host: host.Host{State: host.Available, Detached: true}, want: "True Manageable, False NotProvisioned, False Detached, False NotAvailable, False NotProgressing"},
+		{name: "available, detached", host: host.Host{State: host.Available, Detached: true}, want: "True Manageable, False NotProvisioned, False Detached, False NotAvailable, False Detached"},
 		{name: "available, no power", host: host.Host{State: host.Available, Problem: problem(host.PowerManagementError)}, want: "False PowerFailure, False NotProvisioned, False Error, False NotAvailable, False NotProgressing"},
 		{name: "provisioning", host: host.Host{State: host.Provisioning}, want: "True Manageable, False Provisioning, False NotProvisioned, False NotAvailable, True Provisioning"},
 		{name: "provisioned", host: host.Host{State: host.Provisioned}, want: "True Manageable, True Provisioned, True Provisioned, False NotAvailable, False NotProgressing"},

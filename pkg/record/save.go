@@ -35,6 +35,9 @@ type Objects struct {
 	BMH *metal3.BareMetalHost
 	HR  *v1alpha1.HostRecord
 
+	// Newer is what BMH's status says in fields that its type lacks.
+	Newer Newer
+
 	stored *v1alpha1.HostRecordStatus // of HR; nil: HR.Status
 	tried  *v1alpha1.HostRecordStatus // by a write that may or may not have been carried out
 }
@@ -120,8 +123,52 @@ func (s Store) Save(ctx context.Context, o *Objects, h host.Host, x Extra) error
 	if err := s.saveBMH(ctx, o, h, x); err != nil {
 		return err
 	}
-	return s.saveRecord(ctx, o, h, x)
+	if err := s.saveRecord(ctx, o, h, x); err != nil {
+		return err
+	}
+	return s.saveProvisioned(ctx, o, h)
 }
+
+// saveProvisioned keeps what is on the disk where a lost status does not matter.
+// It is behind for an instant after a crash, and set right at the next save.
+func (s Store) saveProvisioned(ctx context.Context, o *Objects, h host.Host) error {
+	onDisk := ""
+	if h.Provisioned != nil && h.State != host.ExternallyProvisioned {
+		onDisk = provisionedText(*h.Provisioned)
+	}
+	if o.HR.Spec.Provisioned == onDisk || len(onDisk) > maxProvisioned {
+		return nil
+	}
+	hr := &v1alpha1.HostRecord{ObjectMeta: metav1.ObjectMeta{Namespace: o.HR.Namespace, Name: o.HR.Name}}
+	write := func() error {
+		patch, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"resourceVersion": o.HR.ResourceVersion}, // a fence, as for the status
+			"spec":     map[string]any{"provisioned": onDisk},
+		})
+		if err != nil {
+			return err
+		}
+		return s.Client.Patch(ctx, hr, client.RawPatch(types.MergePatchType, patch), FieldOwner)
+	}
+	stored := o.stored
+	if stored == nil {
+		stored = &o.HR.Status
+	}
+	err := write()
+	if apierrors.IsConflict(err) && s.ours(ctx, o, *stored) {
+		err = write()
+	}
+	if err != nil {
+		return fmt.Errorf("writing what is on the disk of %s: %w", h.Key, err)
+	}
+	next := o.HR.DeepCopy() // its status may be ahead of what is stored
+	next.ObjectMeta, next.Spec = hr.ObjectMeta, hr.Spec
+	o.HR = next
+	return nil
+}
+
+// maxProvisioned is the schema's limit.
+const maxProvisioned = 2048
 
 func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) error {
 	now := s.Now()
@@ -135,7 +182,8 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 		// written with the next thing that matters.
 		st.PoweredOn = old.PoweredOn
 	}
-	if old.LastUpdated != nil && equality.Semantic.DeepEqual(quiet(st), quiet(old)) {
+	newer := NewerOf(h)
+	if old.LastUpdated != nil && equality.Semantic.DeepEqual(quiet(st), quiet(old)) && equality.Semantic.DeepEqual(newer, o.Newer) {
 		return nil
 	}
 	stamp := metav1.NewTime(now)
@@ -149,6 +197,9 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 	} else {
 		patch, err = mergePatch(old, st)
 	}
+	if err == nil {
+		patch, err = withNewer(patch, o.Newer, newer)
+	}
 	if err != nil {
 		return fmt.Errorf("encoding the status of %s: %w", h.Key, err)
 	}
@@ -156,7 +207,7 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 	if err := s.Client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, patch), FieldOwner); err != nil {
 		return fmt.Errorf("writing the status of %s: %w", h.Key, err)
 	}
-	o.BMH = b
+	o.BMH, o.Newer = b, newer
 	return nil
 }
 

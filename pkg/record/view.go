@@ -42,11 +42,11 @@ func BMHStatus(h host.Host, b *metal3.BareMetalHost, id string, now time.Time) m
 	}
 	st.Provisioning.CustomDeploy = customDeploy(h.Provisioned)
 	if h.State != host.None && h.State != host.Unmanaged && h.State != host.Registering && st.HardwareProfile == "" {
-		st.HardwareProfile = "unknown"
+		st.HardwareProfile, _ = profileOf(b)
 	}
 	if h.State == host.Provisioning || h.State == host.Preparing {
 		st.Provisioning.BootMode = b.BootMode()
-		st.Provisioning.RootDeviceHints = b.Spec.RootDeviceHints.DeepCopy()
+		st.Provisioning.RootDeviceHints = Hints(b).DeepCopy()
 	}
 	showRAID(&st, h)
 	if ref := b.Spec.BMC.CredentialsName; ref != "" && h.Wants.SecretVersion != "" {
@@ -172,7 +172,9 @@ func conditions(st *metal3.BareMetalHostStatus, h host.Host, generation int64) {
 		host.Deprovisioning: metal3.DeprovisioningReason, host.Deleting: metal3.DeletingReason,
 		host.PoweringOffBeforeDelete: metal3.PoweringOffBeforeDeleteReason,
 	}
-	if r, ok := progress[h.State]; ok {
+	if r, ok := progress[h.State]; h.Detached {
+		set(metal3.ProgressingCondition, false, metal3.DetachedReason)
+	} else if ok {
 		set(metal3.ProgressingCondition, true, r)
 	} else {
 		set(metal3.ProgressingCondition, false, metal3.NotProgressingReason)

@@ -34,6 +34,7 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		BMCOptions:            open.OptionsID(b.Annotations),
 		CleaningDisabled:      b.Spec.AutomatedCleaningMode == metal3.CleaningModeDisabled,
 		Legacy:                b.Spec.BootMode == metal3.Legacy,
+		Hints:                 hintsID(wantedHints(b)),
 		Deleting:              !b.DeletionTimestamp.IsZero(),
 		RAID:                  raid(b.Spec.RAID),
 		SoftwareRAID:          b.Spec.RAID != nil && len(b.Spec.RAID.SoftwareRAIDVolumes) > 0,
@@ -50,6 +51,9 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 	}
 	if w.Managed() {
 		w.SecretVersion, w.SecretProblem = credentials(b, secret)
+	}
+	if _, p := profileOf(b); p != nil && w.SecretVersion != "" {
+		w.SecretVersion, w.SecretProblem = "", p
 	}
 	return w
 }
@@ -111,18 +115,19 @@ func detach(v string) *host.Detach {
 func reboot(annotations map[string]string) host.Reboot {
 	var r host.Reboot
 	for k, v := range annotations {
-		switch {
-		case k == rebootPrefix:
-			r.Once = true
-		case strings.HasPrefix(k, rebootPrefix+"/"):
-			r.Hold = true
-		default:
+		if k != rebootPrefix && !strings.HasPrefix(k, rebootPrefix+"/") {
 			continue
 		}
 		var args metal3.RebootAnnotationArguments
-		if json.Unmarshal([]byte(v), &args) == nil && args.Mode == metal3.RebootModeHard {
-			r.Hard = true
+		if json.Unmarshal([]byte(v), &args) != nil {
+			args = metal3.RebootAnnotationArguments{} // soft, as Metal3 has it
 		}
+		if k == rebootPrefix {
+			r.Once, r.Force = true, args.Force
+		} else {
+			r.Hold, r.HoldForce = true, r.HoldForce || args.Force
+		}
+		r.Hard = r.Hard || args.Mode == metal3.RebootModeHard
 	}
 	return r
 }

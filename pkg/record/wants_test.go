@@ -86,6 +86,28 @@ func TestWants(t *testing.T) {
 			name: "held off twice, one hard", change: annotate("reboot.metal3.io/a", `{"mode":"hard"}`, "reboot.metal3.io/b", ""),
 			want: func(w *host.Wants) { w.Reboot.Hold, w.Reboot.Hard = true, true },
 		},
+		{name: "forced reboot", change: annotate("reboot.metal3.io", `{"force":true}`), want: func(w *host.Wants) { w.Reboot.Once, w.Reboot.Force = true, true }},
+		{
+			name: "held off by force, and rebooted without", change: annotate("reboot.metal3.io/a", `{"force":true}`, "reboot.metal3.io", "{nonsense"),
+			want: func(w *host.Wants) { w.Reboot = host.Reboot{Once: true, Hold: true, HoldForce: true} },
+		},
+		{
+			name: "root device hints", change: func(b *metal3.BareMetalHost) {
+				b.Spec.RootDeviceHints, b.Spec.HardwareProfile = &metal3.RootDeviceHints{HCTL: "0:0:0:0"}, "libvirt"
+			},
+			want: func(w *host.Wants) { w.Hints = `{"hctl":"0:0:0:0"}` },
+		},
+		{
+			name: "the hints of a profile", change: func(b *metal3.BareMetalHost) { b.Spec.HardwareProfile = "libvirt" },
+			want: func(w *host.Wants) { w.Hints = `{"deviceName":"/dev/vda"}` },
+		},
+		{name: "the empty profile has none", change: func(b *metal3.BareMetalHost) { b.Spec.HardwareProfile = "empty" }, want: func(*host.Wants) {}},
+		{
+			name: "a profile that was set once stays", change: func(b *metal3.BareMetalHost) {
+				b.Status.HardwareProfile, b.Spec.HardwareProfile = "libvirt", "no-such"
+			},
+			want: func(w *host.Wants) { w.Hints = `{"deviceName":"/dev/vda"}` },
+		},
 		{name: "another's annotation", change: annotate("reboot.metal3.iox", "", "xreboot.metal3.io", ""), want: func(*host.Wants) {}},
 		{name: "inspect again", change: annotate("inspect.metal3.io", ""), want: func(w *host.Wants) { w.InspectAgain = true }},
 		{
@@ -130,6 +152,10 @@ func TestSecretProblems(t *testing.T) {
 		{
 			name: "not named", secret: secret("42", "admin", "pw"), code: "bmc-secret-missing", seen: "spec.bmc.credentialsName is empty",
 			change: func(b *metal3.BareMetalHost) { b.Spec.BMC.CredentialsName = "" },
+		},
+		{
+			name: "no such profile", secret: secret("42", "admin", "pw"), code: "hardware-profile", seen: "spec.hardwareProfile is nonsense",
+			change: func(b *metal3.BareMetalHost) { b.Spec.HardwareProfile = "nonsense" },
 		},
 		{
 			name: "no address", secret: secret("42", "admin", "pw"), code: "bmc-address-syntax", seen: "spec.bmc.address is empty",
