@@ -28,7 +28,7 @@ test: ## unit, transcript, package and integration tests; no root, no QEMU
 	@test -n "$(RACE)" || echo "no C compiler: the race detector is left out (apt-get install gcc libc6-dev)"
 	$(GO) vet ./...
 	$(GO) test $(RACE) $(LIGHT)
-	$(GO) test $(HEAVY)
+	INGOT_BINARY=$(CURDIR)/$(BIN)/ingot $(GO) test $(HEAVY)
 
 e2e: ## QEMU journeys, stock clients, kill tests (root)
 	@hack/packages.sh e2e

@@ -149,6 +149,9 @@ func (s *stepper) drop() {
 	}
 	if s.h.Op.Entered {
 		s.emit(Action{Verb: Cancel})
+		if s.h.Op.Phase == PhaseStop {
+			s.endAgent() // the machine may be off already: it is no use to wait for it
+		}
 	}
 	s.h.Op = nil
 	s.h.Seq++

@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	storagev1 "k8s.io/api/storage/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -35,6 +36,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	storagerest "k8s.io/kubernetes/pkg/registry/storage/rest"
 	certapproval "k8s.io/kubernetes/plugin/pkg/admission/certificates/approval"
 	certsigning "k8s.io/kubernetes/plugin/pkg/admission/certificates/signing"
 	certsubject "k8s.io/kubernetes/plugin/pkg/admission/certificates/subjectrestriction"
@@ -67,10 +69,12 @@ func newAPI(ctx context.Context, c apiConfig) (runnable, *rest.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	kinds := controlplane.DefaultGenericAPIResourceConfigSource()
+	kinds.EnableResources(attachments()...)
 	generic, informers, storage, err := cp.BuildGenericConfig(
 		completed,
 		[]*runtime.Scheme{legacyscheme.Scheme, apiextensionsapiserver.Scheme, aggregatorscheme.Scheme},
-		controlplane.DefaultGenericAPIResourceConfigSource(),
+		kinds,
 		generatedopenapi.GetOpenAPIDefinitions,
 		nil,
 	)
@@ -145,17 +149,29 @@ func chain(kubeConfig *cp.Config, extConfig *apiextensionsapiserver.Config, aggC
 	if err != nil {
 		return nil, fmt.Errorf("storage: %w", err)
 	}
+	providers = append(providers, storagerest.RESTStorageProvider{})
 	if err := kube.InstallAPIs(providers...); err != nil {
 		return nil, fmt.Errorf("install: %w", err)
 	}
 	crds := extConfig.GenericConfig.MergedResourceConfig.ResourceEnabled(
 		apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions"))
+	priorities := cp.DefaultGenericAPIServicePriorities()
+	priorities[storagev1.SchemeGroupVersion] = cp.APIServicePriority{Group: 16800, Version: 15} // upstream's
 	agg, err := cp.CreateAggregatorServer(aggDone, kube.GenericAPIServer,
-		ext.Informers.Apiextensions().V1().CustomResourceDefinitions(), crds, cp.DefaultGenericAPIServicePriorities())
+		ext.Informers.Apiextensions().V1().CustomResourceDefinitions(), crds, priorities)
 	if err != nil {
 		return nil, fmt.Errorf("aggregator: %w", err)
 	}
 	return agg, nil
+}
+
+// attachments are served, and always empty, since CAPM3 looks for a node's volumes
+// in the management cluster, and without the kind its remediation never gets
+// further (cluster-api-provider-metal3 v1.13.2, RemediationManager.IsNodeDrained).
+// Storage classes come from the same provider, which makes their store in any case.
+func attachments() []schema.GroupVersionResource {
+	v1 := storagev1.SchemeGroupVersion
+	return []schema.GroupVersionResource{v1.WithResource("volumeattachments"), v1.WithResource("storageclasses")}
 }
 
 func apiOptions(ctx context.Context, c apiConfig) (options.CompletedOptions, error) {

@@ -134,6 +134,9 @@ func (d *devices) Write(ctx context.Context, s api.WriteStep, src agent.Source, 
 		return api.WriteResult{}, fault.New(fault.DiskIO, "%w", err)
 	}
 	if drive != nil {
+		if err := content.setDrive(ctx, drive); err != nil {
+			return api.WriteResult{}, err
+		}
 		d.m.log(KindConfig, spec.Serial+" "+strings.ToLower(s.ConfigDrive))
 	}
 	if d.firmware() == api.FirmwareUEFI {

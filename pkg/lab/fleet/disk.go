@@ -75,6 +75,7 @@ type disk struct {
 	mu      sync.Mutex
 	content map[int64]pageID // by page number
 	image   string           // digest of the image that was written whole, or empty
+	drive   []byte           // the config drive behind it
 }
 
 func newDisk(store *pages, size int64) *disk {
@@ -168,7 +169,7 @@ func (d *disk) erase(ctx context.Context) error {
 		d.store.drop(id)
 	}
 	clear(d.content)
-	d.image = ""
+	d.image, d.drive = "", nil
 	return nil
 }
 
@@ -180,6 +181,17 @@ func (d *disk) setImage(ctx context.Context, digest string) error {
 		return errDead
 	}
 	d.image = digest
+	return nil
+}
+
+// setDrive says which config drive stands behind the image.
+func (d *disk) setDrive(ctx context.Context, drive []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() != nil {
+		return errDead
+	}
+	d.drive = drive
 	return nil
 }
 

@@ -76,6 +76,7 @@ func (g *guest) inventory() api.Inventory {
 		Disks:    g.found(),
 		NICs:     slices.Clone(hw.nics),
 		Methods:  []string{DeployMethod},
+		Hostname: g.m.Name, // as a DHCP server gives it
 	}
 	if n := g.faults().MemoryMiB; n != 0 {
 		inv.Memory = api.Memory{Physical: int64(n) << 20, Usable: int64(n) << 20}

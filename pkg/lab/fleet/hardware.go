@@ -98,6 +98,7 @@ func build(name string, seed uint64, n int, firmware simbmc.BootMode) hardware {
 			Driver: "ice", Vendor: "0x8086", Product: "0x159b", PCIAddress: fmt.Sprintf("0000:10:00.%d", i), PXE: i == 0,
 		})
 	}
+	h.nics[0].Addresses = []string{fmt.Sprintf("10.69.%d.%d/16", byte(n>>8), byte(n))} // the DHCP server's
 	h.info = simbmc.Info{
 		UUID: id.String(), Name: name, Manufacturer: "Ingot Lab", Model: kind.name, Serial: serial,
 		MACs: macs, CPUs: h.cpu.Threads, MemoryMiB: int(kind.memory >> 20),

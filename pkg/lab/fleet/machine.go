@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"sync"
 
@@ -94,6 +95,20 @@ func (m *Machine) Images() []string {
 		list = append(list, d.bootable())
 	}
 	return list
+}
+
+// ConfigDrive returns the config drive on the first disk that has one, as the
+// agent received it; nil if there is none.
+func (m *Machine) ConfigDrive() []byte {
+	for _, d := range m.disks {
+		d.mu.Lock()
+		drive := bytes.Clone(d.drive)
+		d.mu.Unlock()
+		if drive != nil {
+			return drive
+		}
+	}
+	return nil
 }
 
 // On says whether the machine is powered.
