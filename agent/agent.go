@@ -75,6 +75,9 @@ const (
 	goodbyeTries   = 5
 	firstPause     = 250 * time.Millisecond
 	longestPause   = 15 * time.Second
+	// longestRefused is for a server that answers "not now": the host is on its way
+	// from one replica to another.
+	longestRefused = 3 * time.Second
 )
 
 // Run holds the whole conversation. It returns how the machine is to end, or an
@@ -201,6 +204,10 @@ func (l *loop) take(ctx context.Context, s api.Step) *End {
 		return nil
 	}
 	if l.running != nil && l.running.step.ID == s.ID {
+		l.epoch = max(l.epoch, s.Epoch)
+		if from := l.running.step.Write; from != nil && s.Write != nil {
+			l.t.Move(*from, *s.Write) // by another replica, which serves it itself
+		}
 		return nil
 	}
 	if s.Epoch < l.epoch {
@@ -347,9 +354,14 @@ func (l *loop) goodbye(ctx context.Context, s api.Step) {
 func (l *loop) refused(err error) *End {
 	r, ok := errors.AsType[*transport.Refusal](err)
 	if !ok {
+		l.t.Turn() // perhaps another replica answers
 		return nil
 	}
 	switch r.Code {
+	case api.ErrElsewhere:
+		if err := l.t.Follow(r.URL); err != nil {
+			l.Log.Warn("the server names no other door", "err", err)
+		}
 	case api.ErrVersion:
 		return &End{Reboot: true, Reason: r.Error()}
 	case api.ErrNotArmed, api.ErrGone:
@@ -367,7 +379,11 @@ func (l *loop) refused(err error) *End {
 // pause waits between failures: exponential, with jitter so that the agents of
 // a rack do not all come back at once.
 func (l *loop) pause(ctx context.Context, cause error) error {
-	d := min(firstPause<<min(l.failures, 10), longestPause)
+	longest := longestPause
+	if _, refused := errors.AsType[*transport.Refusal](cause); refused {
+		longest = longestRefused
+	}
+	d := min(firstPause<<min(l.failures, 10), longest)
 	l.failures++
 	// A server restart takes a second or two and is no news.
 	if l.failures == 4 || l.failures%40 == 0 {

@@ -42,8 +42,14 @@ type server struct {
 
 func newServer(t *testing.T, answer func(path string, body []byte) (int, any)) *server {
 	t.Helper()
-	s := &server{t: t, answer: answer}
-	s.caKey, s.ca = certificate(t, nil, nil, true)
+	caKey, ca := certificate(t, nil, nil, true)
+	return newReplica(t, &server{ca: ca, caKey: caKey}, answer)
+}
+
+// newReplica is another door of a server.
+func newReplica(t *testing.T, of *server, answer func(path string, body []byte) (int, any)) *server {
+	t.Helper()
+	s := &server{t: t, answer: answer, caKey: of.caKey, ca: of.ca}
 	leafKey, leaf := certificate(t, s.ca, s.caKey, false)
 	sum := sha256.Sum256(s.ca.Raw)
 	s.pin = hex.EncodeToString(sum[:])

@@ -13,7 +13,7 @@ import (
 
 // Args is what the boot script hands to the agent. None of it is secret.
 type Args struct {
-	URL    string // base URL of the agent door
+	URL    string // base URL of the agent door; more, after commas, are other replicas'
 	CAPin  string // hex SHA-256 of the CA certificate to trust
 	BootID string // empty: in an ISO that somebody else made; the server knows by the MACs
 	MAC    string // of the interface that booted; may be empty
@@ -41,8 +41,10 @@ func ParseArgs(cmdline string) (Args, error) {
 
 func (a Args) check() error {
 	var errs []error
-	if u, err := url.Parse(a.URL); err != nil || u.Scheme != "https" || u.Host == "" {
-		errs = append(errs, fmt.Errorf("%s=%q: want https://ADDRESS:PORT", api.ArgURL, a.URL))
+	for one := range strings.SplitSeq(a.URL, ",") {
+		if u, err := url.Parse(one); err != nil || u.Scheme != "https" || u.Host == "" {
+			errs = append(errs, fmt.Errorf("%s=%q: want https://ADDRESS:PORT", api.ArgURL, one))
+		}
 	}
 	if b, err := hex.DecodeString(a.CAPin); err != nil || len(b) != 32 {
 		errs = append(errs, fmt.Errorf("%s=%q: want 64 hex digits", api.ArgCA, a.CAPin))

@@ -17,15 +17,15 @@ var ErrUntrusted = errors.New("the server did not prove itself by the pinned CA"
 // client makes an HTTP client that accepts the pinned server alone. Each has a
 // session cache of its own: a session begun without a client certificate,
 // resumed, would have none.
-func (t *Transport) client(cert *tls.Certificate) *http.Client {
+func (t *Transport) client(host string, cert *tls.Certificate) *http.Client {
 	conf := &tls.Config{
 		MinVersion: tls.VersionTLS13,
-		ServerName: t.host,
+		ServerName: host,
 		// Verification is VerifyConnection's: the roots are known by digest
 		// only, and the clock is not believed. It runs on resumption too.
 		InsecureSkipVerify: true, //nolint:gosec // see VerifyConnection
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return verify(cs.PeerCertificates, t.pin, t.host)
+			return verify(cs.PeerCertificates, t.pin, host)
 		},
 		ClientSessionCache: tls.NewLRUClientSessionCache(2),
 	}

@@ -19,7 +19,7 @@ const (
 
 // Kernel arguments that a boot script hands to the agent. None is secret.
 const (
-	ArgURL  = "ingot.url"  // base URL of the agent door, https://IP:6183
+	ArgURL  = "ingot.url"  // base URL of the agent door, https://IP:6183; more, after commas, are those of other replicas
 	ArgCA   = "ingot.ca"   // lower-case hex SHA-256 of the CA certificate (DER) to trust
 	ArgBoot = "ingot.boot" // public id of the boot that was ordered
 	ArgMAC  = "ingot.mac"  // MAC of the interface that booted
@@ -182,6 +182,7 @@ type CleanResult struct {
 type Error struct {
 	Code    string `json:"code"` // ErrVersion, ErrNotArmed, …
 	Message string `json:"message"`
+	URL     string `json:"url,omitempty"` // of ErrElsewhere: base URL of the door to go to
 }
 
 // Codes of Error.
@@ -191,4 +192,8 @@ const (
 	ErrBadRequest = "bad-request" // the message names what is wrong
 	ErrGone       = "gone"        // the host or the boot is no more: power off
 	ErrRetry      = "retry"       // not now: ask again
+	// ErrElsewhere says that another replica of the server has the host, and at
+	// which door. An agent that does not know the code asks here again, and is
+	// served once its host is here.
+	ErrElsewhere = "elsewhere"
 )

@@ -413,6 +413,11 @@ type InventoryRef struct {
 	//
 	// +optional
 	Boot string `json:"boot,omitempty"`
+	// StepID of the agent's step: the agent of that boot sends its result again
+	// to a replica that has not the blob.
+	//
+	// +optional
+	StepID string `json:"stepID,omitempty"`
 }
 
 // ImageRef points at a prepared image.

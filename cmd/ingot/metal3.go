@@ -44,9 +44,9 @@ func metal3Settings() []metal3Setting {
 		{name: "--health-addr", flag: "health-address", does: "`/healthz` and `/readyz`, the same; `0` for none"},
 		{name: "--webhook-port", does: "the port of `--webhook-address`; 0: no webhooks. They are served where `--webhook-service` or `--webhook-url` says how the API finds them"},
 		{name: "--enable-leader-election", flag: "leader-elect", does: "the same; on unless it is switched off"},
-		{name: "--lease-duration-seconds", flag: "lease-duration-seconds", does: "how long a leader's Lease lasts; default 15"},
-		{name: "--renew-deadline-seconds", flag: "renew-deadline-seconds", does: "after how long without a renewal a leader ends; default 10"},
-		{name: "--retry-period-seconds", flag: "retry-period-seconds", does: "how often the Lease is renewed, or tried for; default 2"},
+		{name: "--lease-duration-seconds", flag: "lease-duration-seconds", does: "after how long a silent replica's hosts go to the others; default 15"},
+		{name: "--renew-deadline-seconds", flag: "renew-deadline-seconds", does: "how long a replica acts on its hosts without having renewed its Lease; default 10"},
+		{name: "--retry-period-seconds", flag: "retry-period-seconds", does: "how often Leases are renewed, or tried for; default 2"},
 		{name: "--build-preprov-image", flag: "build-preprov-image", does: "an external builder makes the ramdisks, asked by PreprovisioningImage"},
 		{name: "--hostclaims", flag: "hostclaims", does: "HostClaims are served"},
 		{name: "--dev", does: "true: `--log-level debug`"},
@@ -94,11 +94,9 @@ type metal3Flags struct {
 }
 
 func (m *metal3Flags) register(f *pflag.FlagSet) {
-	if f.Lookup("lease-duration-seconds") == nil {
-		f.IntVar(&m.lease, "lease-duration-seconds", 15, "how long a leader's Lease lasts")
-		f.IntVar(&m.renew, "renew-deadline-seconds", 10, "after how long without a renewal a leader ends")
-		f.IntVar(&m.retry, "retry-period-seconds", 2, "how often the Lease is renewed, or tried for")
-	}
+	f.IntVar(&m.lease, "lease-duration-seconds", 15, "after how long a silent replica's hosts go to the others")
+	f.IntVar(&m.renew, "renew-deadline-seconds", 10, "how long a replica acts on its hosts without having renewed its Lease")
+	f.IntVar(&m.retry, "retry-period-seconds", 2, "how often Leases are renewed, or tried for")
 	f.Float32Var(&m.qps, "kube-api-qps", 0, "requests a second to the Kubernetes API; 0: no limit but the API server's own")
 	f.IntVar(&m.burst, "kube-api-burst", 30, "how many of them in a row; with --kube-api-qps")
 	f.StringVar(&m.minVersion, "tls-min-version", "TLS12", "least TLS version of the HTTPS door and the metrics: TLS12 or TLS13")
@@ -117,12 +115,6 @@ func (m *metal3Flags) register(f *pflag.FlagSet) {
 	f.BoolVar(&m.demoMode, "demo-mode", false, "Metal3's: refused")
 	for _, name := range []string{"webhook-port", "dev", "provisioner", "test-mode", "demo-mode"} {
 		hidden(name)
-	}
-	for _, name := range []string{"build-preprov-image", "hostclaims"} {
-		if f.Lookup(name) == nil {
-			f.Bool(name, false, "Metal3's")
-			hidden(name)
-		}
 	}
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		for _, s := range metal3Settings() {
@@ -200,9 +192,7 @@ func (m *metal3Flags) apply(f *pflag.FlagSet, s *settings) error {
 	case s.Workers == 0:
 		s.Workers = defaultWorkers
 	}
-	if m.lease != 0 {
-		s.LeaseDuration, s.RenewDeadline, s.RetryPeriod = seconds(m.lease), seconds(m.renew), seconds(m.retry)
-	}
+	s.LeaseDuration, s.RenewDeadline, s.RetryPeriod = seconds(m.lease), seconds(m.renew), seconds(m.retry)
 	if s.RetryPeriod <= 0 || s.RenewDeadline <= s.RetryPeriod || s.LeaseDuration <= s.RenewDeadline {
 		return cli.Usage("--lease-duration-seconds (%s) must be above --renew-deadline-seconds (%s), and that above --retry-period-seconds (%s)", s.LeaseDuration, s.RenewDeadline, s.RetryPeriod)
 	}

@@ -46,6 +46,8 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.BoolVar(&s.BuildPreprovImage, "build-preprov-image", false, "have an external builder make each host's ramdisk (PreprovisioningImage) before a machine is booted")
 	f.BoolVar(&s.LiveISOOnce, "live-iso-boot-once", false, "boot live ISOs by an override for one start, set anew at each that ingot orders, instead of a lasting one")
 	f.BoolVar(&s.HostClaims, "hostclaims", true, "let HostClaims take hosts that a HostDeployPolicy admits them to")
+	f.IntVar(&s.Shards, "shards", 0, "into how many shares the hosts fall, for replicas to have: the same for all; 0: as agreed before, or 16")
+	f.StringVar(&s.Advertise, "advertise-address", "", "address, with or without a port, at which agents and other replicas reach the HTTPS door (default: found out)")
 	f.IntVar(&s.Workers, "workers", defaultWorkers, "hosts that are worked on at the same time")
 	f.DurationVar(&s.Machine.HelloTimeout, "boot-timeout", s.Machine.HelloTimeout, "how long a machine may take from power on to the agent's call")
 	f.DurationVar(&s.Machine.RetryUnit, "retry-unit", s.Machine.RetryUnit, "half of the first wait after a failure; it doubles each time")

@@ -33,7 +33,7 @@ func (b *boots) Redeem(_ context.Context, c Claim) (Grant, error) {
 	case b.busy:
 		return Grant{}, errors.New("the database is slow")
 	case c.Hello.BootID != "b1" || b.keyHash != "" && b.keyHash != c.KeyHash:
-		return Grant{}, &Refusal{agent.ErrNotArmed, "not ordered, or redeemed by another"}
+		return Grant{}, &Refusal{Code: agent.ErrNotArmed, Message: "not ordered, or redeemed by another"}
 	}
 	b.keyHash = c.KeyHash
 	return Grant{Host: "rack/w1", Epoch: 7}, nil
@@ -43,7 +43,7 @@ func (b *boots) Redeemed(id, keyHash string) (Grant, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.gone || id != "b1" || keyHash != b.keyHash {
-		return Grant{}, &Refusal{agent.ErrGone, "this boot is over"}
+		return Grant{}, &Refusal{Code: agent.ErrGone, Message: "this boot is over"}
 	}
 	return Grant{Host: "rack/w1", Epoch: 7}, nil
 }

@@ -52,6 +52,7 @@ type BootFinder interface {
 type Refusal struct {
 	Code    string
 	Message string
+	URL     string // of agent.ErrElsewhere
 }
 
 func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
@@ -66,6 +67,9 @@ type Server struct {
 	// OnProgress is told of the running step's progress, as often as the agent
 	// sends it: ours at most once a second. It must not block.
 	OnProgress func(host string, p agent.Progress)
+	// Elsewhere is why an agent of a host, known by its certificate, is not served
+	// here; nil: it is. May be nil itself.
+	Elsewhere func(host string) *Refusal
 
 	mu       sync.Mutex
 	sessions map[string]*session
@@ -95,22 +99,22 @@ func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if h.Version != agent.Version {
-		s.refuse(w, r, &Refusal{agent.ErrVersion, fmt.Sprintf("this server speaks version %d, the agent version %d: reboot to fetch another", agent.Version, h.Version)})
+		s.refuse(w, r, &Refusal{Code: agent.ErrVersion, Message: fmt.Sprintf("this server speaks version %d, the agent version %d: reboot to fetch another", agent.Version, h.Version)})
 		return
 	}
 	if finder, ok := s.Boots.(BootFinder); ok && h.BootID == "" && len(h.MACs) <= maxMACs {
 		if h.BootID = finder.BootFor(h.MACs); h.BootID == "" {
-			s.refuse(w, r, &Refusal{agent.ErrNotArmed, "no boot from an ISO is ordered for a machine with these MAC addresses"})
+			s.refuse(w, r, &Refusal{Code: agent.ErrNotArmed, Message: "no boot from an ISO is ordered for a machine with these MAC addresses"})
 			return
 		}
 	}
 	if err := checkHello(h); err != nil {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, err.Error()})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: err.Error()})
 		return
 	}
 	keyHash, err := auth.KeyHash(h.CSR)
 	if err != nil {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, err.Error()})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: err.Error()})
 		return
 	}
 	grant, err := s.Boots.Redeem(r.Context(), Claim{Hello: h, KeyHash: keyHash, Remote: remote(r)})
@@ -120,7 +124,7 @@ func (s *Server) hello(w http.ResponseWriter, r *http.Request) {
 	}
 	der, _, err := s.CA.Agent(h.CSR, grant.Host, h.BootID)
 	if err != nil {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, err.Error()})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: err.Error()})
 		return
 	}
 	s.session(h.BootID, grant.Host).seen(s.Now(), localIP(r))
@@ -155,11 +159,29 @@ func checkHello(h agent.Hello) error {
 func (s *Server) known(w http.ResponseWriter, r *http.Request) (bootID string, g Grant, ses *session, ok bool) {
 	bootID, keyHash, ok := s.CA.AgentOf(r.TLS)
 	if !ok {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, "no agent certificate: say hello first"})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: "no agent certificate: say hello first"})
+		return "", Grant{}, nil, false
+	}
+	host := s.CA.AgentHost(r.TLS)
+	elsewhere := func() error {
+		if s.Elsewhere != nil && host != "" {
+			if ref := s.Elsewhere(host); ref != nil {
+				return ref
+			}
+		}
+		return nil
+	}
+	if err := elsewhere(); err != nil {
+		s.refuse(w, r, err)
 		return "", Grant{}, nil, false
 	}
 	g, err := s.Boots.Redeemed(bootID, keyHash)
 	if err != nil {
+		// A host that has just gone to another replica is no longer known here as
+		// well as there: an agent is sent away by its host's owner alone.
+		if lost := elsewhere(); lost != nil {
+			err = lost
+		}
 		s.refuse(w, r, err)
 		return "", Grant{}, nil, false
 	}
@@ -229,7 +251,7 @@ func (s *Server) secret(w http.ResponseWriter, r *http.Request) {
 	}
 	b, ok := ses.secret(r.PathValue("digest"))
 	if !ok {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, "no such secret in the running step"})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: "no such secret in the running step"})
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -242,11 +264,11 @@ func (s *Server) secret(w http.ResponseWriter, r *http.Request) {
 func (s *Server) read(w http.ResponseWriter, r *http.Request, v any) bool {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, agent.MaxMessage))
 	if err := d.Decode(v); err != nil {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, "body: " + err.Error()})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: "body: " + err.Error()})
 		return false
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		s.refuse(w, r, &Refusal{agent.ErrBadRequest, "body: more than one value"})
+		s.refuse(w, r, &Refusal{Code: agent.ErrBadRequest, Message: "body: more than one value"})
 		return false
 	}
 	return true
@@ -270,6 +292,8 @@ func statusOf(code string) int {
 		return http.StatusGone
 	case agent.ErrBadRequest:
 		return http.StatusBadRequest
+	case agent.ErrElsewhere:
+		return http.StatusMisdirectedRequest
 	}
 	return http.StatusServiceUnavailable
 }
@@ -277,12 +301,12 @@ func statusOf(code string) int {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var ref *Refusal
 	if !errors.As(err, &ref) {
-		ref = &Refusal{agent.ErrRetry, "not now"}
+		ref = &Refusal{Code: agent.ErrRetry, Message: "not now"}
 	}
 	s.Log.Info("agent refused", "path", r.URL.Path, "remote", r.RemoteAddr, "code", ref.Code, "err", err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statusOf(ref.Code))
-	_ = json.NewEncoder(w).Encode(agent.Error{Code: ref.Code, Message: ref.Message})
+	_ = json.NewEncoder(w).Encode(agent.Error{Code: ref.Code, Message: ref.Message, URL: ref.URL})
 }
 
 func remote(r *http.Request) netip.Addr {

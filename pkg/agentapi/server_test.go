@@ -418,3 +418,36 @@ func transportTo(t *testing.T, url, pin string) *transport.Transport {
 	t.Cleanup(tr.Close)
 	return tr
 }
+
+// An agent whose host went to another replica is told where, also if its boot has
+// become unknown here at that very moment: nobody but the host's owner powers it
+// off.
+func TestElsewhere(t *testing.T) {
+	d := open(t)
+	a := d.welcomed()
+	asked := 0
+	gone := &Refusal{Code: agent.ErrElsewhere, Message: "another replica has it", URL: "https://b"}
+	check := func(at int) {
+		t.Helper()
+		asked = 0
+		d.Elsewhere = func(host string) *Refusal {
+			if asked++; host != "rack/w1" {
+				t.Errorf("asked for %q", host)
+			}
+			if asked == at {
+				return gone
+			}
+			return nil
+		}
+		_, err := a.Next(t.Context(), agent.NextRequest{})
+		var r *transport.Refusal
+		if !errors.As(err, &r) || r.Code != agent.ErrElsewhere || r.URL != "https://b" {
+			t.Errorf("refused at question %d: %v", at, err)
+		}
+	}
+	check(1)
+	d.boots.mu.Lock()
+	d.boots.gone = true
+	d.boots.mu.Unlock()
+	check(2)
+}

@@ -22,6 +22,7 @@ type session struct {
 	lastSeen time.Time
 	localIP  string        // our address as the agent sees it
 	changed  chan struct{} // closed when step changes
+	handed   bool          // step was handed out by this process
 	ended    bool
 }
 
@@ -33,7 +34,7 @@ func newSession(host string, now time.Time) *session {
 func (s *session) set(step *agent.Step, secrets map[string][]byte) chan agent.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.step, s.secrets = step, secrets
+	s.step, s.secrets, s.handed = step, secrets, false
 	s.outcome = make(chan agent.Result, 1)
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -64,13 +65,17 @@ func (s *session) deliver(r agent.Result) {
 	s.step = nil
 }
 
-// next waits until there is a step that the agent does not run yet.
+// next waits until there is a step that the agent does not run yet. One that it
+// runs is handed out once more by a process that takes the agent over: what the
+// step names may be somewhere else now.
 func (s *session) next(ctx context.Context, running string) *agent.Step {
 	for {
 		s.mu.Lock()
 		step, changed, ended := s.step, s.changed, s.ended
+		hand := step != nil && (step.ID != running || !s.handed)
+		s.handed = s.handed || hand
 		s.mu.Unlock()
-		if ended || step != nil && step.ID != running {
+		if ended || hand {
 			return step
 		}
 		select {

@@ -142,6 +142,9 @@ func (c *CA) Server(ips []net.IP, names []string) (*tls.Certificate, error) {
 // bootScheme marks the URI that names an agent's boot.
 const bootScheme = "ingot-boot"
 
+// hostScheme makes a URI of a host in the same certificate.
+const hostScheme = "ingot-host"
+
 // Agent signs the key of a CSR for one boot of one host. Nothing of the CSR but
 // its key is taken over. It returns the certificate and the key's hash.
 func (c *CA) Agent(csrDER []byte, host, bootID string) (der []byte, keyHash string, err error) {
@@ -160,7 +163,7 @@ func (c *CA) Agent(csrDER []byte, host, bootID string) (der []byte, keyHash stri
 	if err != nil {
 		return nil, "", err
 	}
-	t.URIs = []*url.URL{{Scheme: bootScheme, Opaque: url.PathEscape(bootID)}}
+	t.URIs = []*url.URL{{Scheme: bootScheme, Opaque: url.PathEscape(bootID)}, {Scheme: hostScheme, Opaque: url.PathEscape(host)}}
 	t.KeyUsage, t.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	der, err = x509.CreateCertificate(rand.Reader, t, c.cert, pub, c.key)
 	if err != nil {
@@ -176,6 +179,25 @@ func KeyHash(csrDER []byte) (string, error) {
 		return "", fmt.Errorf("csr: %w", err)
 	}
 	return hash(csr.RawSubjectPublicKeyInfo), nil
+}
+
+// AgentHost is the host, as namespace/name, that an agent's certificate was made
+// for; empty: it is no agent's.
+func (c *CA) AgentHost(state *tls.ConnectionState) string {
+	leaf, root, ok := verified(state)
+	if !ok || !root.Equal(c.cert) {
+		return ""
+	}
+	for _, u := range leaf.URIs {
+		if u.Scheme == hostScheme {
+			host, err := url.PathUnescape(u.Opaque)
+			if err != nil {
+				return ""
+			}
+			return host
+		}
+	}
+	return ""
 }
 
 // AgentOf names the boot that a verified client certificate stands for, and the

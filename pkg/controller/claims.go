@@ -50,11 +50,9 @@ const (
 type Claims struct {
 	Client client.Client // reads from the cache
 	Reader client.Reader // reads past the cache
-	// Owns reports whether a claim is this process's to act on; nil: all are.
-	Owns func(claim types.NamespacedName) bool
-	Log  *slog.Logger
-	Now  func() time.Time
-	Pick func(n int) int // a number below n, by chance
+	Log    *slog.Logger
+	Now    func() time.Time
+	Pick   func(n int) int // a number below n, by chance
 
 	mu   sync.Mutex
 	took map[types.UID]types.NamespacedName // the host that a claim took last
@@ -190,9 +188,6 @@ func soon(err error) error {
 }
 
 func (c *Claims) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	if c.Owns != nil && !c.Owns(req.NamespacedName) {
-		return ctrl.Result{}, nil
-	}
 	h := &metal3.HostClaim{}
 	if err := c.Client.Get(ctx, req.NamespacedName, h); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)

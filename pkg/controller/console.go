@@ -18,6 +18,8 @@ type Consoles interface {
 	// Printed keeps what a machine printed in the operation that has just failed.
 	// old is what was kept of an earlier one, and is no longer wanted.
 	Printed(ctx context.Context, k types.NamespacedName, h host.Host, old *v1alpha1.ConsoleRef) *v1alpha1.ConsoleRef
+	// Leave ends what is open for a host that lives on with another replica.
+	Leave(k types.NamespacedName)
 	// Forget is told of a host that is gone.
 	Forget(k types.NamespacedName, old *v1alpha1.ConsoleRef)
 }

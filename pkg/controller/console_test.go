@@ -23,6 +23,8 @@ func (r *recorded) Printed(context.Context, types.NamespacedName, host.Host, *v1
 	return &v1alpha1.ConsoleRef{Digest: "sha256:1"}
 }
 
+func (*recorded) Leave(types.NamespacedName) {}
+
 func (r *recorded) Forget(types.NamespacedName, *v1alpha1.ConsoleRef) { r.gone++ }
 
 // A failure has its console kept once, and only if the machine ran.

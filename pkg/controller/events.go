@@ -165,13 +165,13 @@ func (c *Hosts) noteFor(k types.NamespacedName, n engine.Note) {
 	c.post(k, post{Post: engine.Post{Note: &n}})
 }
 
-// leaderRunnable runs once this process leads.
-type leaderRunnable func(context.Context) error
+// replicaRunnable runs on every replica.
+type replicaRunnable func(context.Context) error
 
 // Start runs it.
-func (f leaderRunnable) Start(ctx context.Context) error { return f(ctx) }
+func (f replicaRunnable) Start(ctx context.Context) error { return f(ctx) }
 
-// NeedLeaderElection says that only the leader runs it.
-func (leaderRunnable) NeedLeaderElection() bool { return true }
+// NeedLeaderElection says that it waits for nobody.
+func (replicaRunnable) NeedLeaderElection() bool { return false }
 
-var _ manager.LeaderElectionRunnable = leaderRunnable(nil)
+var _ manager.LeaderElectionRunnable = replicaRunnable(nil)

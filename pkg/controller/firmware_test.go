@@ -32,6 +32,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/lab/treebmc"
 	"github.com/ingot-metal/ingot/pkg/record"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 // shop is a host behind a BMC that speaks Redfish over the wire, with everything
@@ -136,11 +137,11 @@ func (s *shop) start() {
 		s.t.Fatal(err)
 	}
 	pool := open.NewPool(time.Minute)
-	eng := &engine.Engine{BMCs: engine.NewPooled(pool, nil, log), Secrets: s, Progress: &engine.Hub{}, Log: log, CA: ca, NewID: func() string { return "b" }}
+	eng := &engine.Engine{BMCs: engine.NewPooled(pool, nil, log), Secrets: s, Progress: &engine.Hub{}, Log: log, CA: ca, Claims: shard.Sole(1), NewID: func() string { return "b" }}
 	m := host.Defaults()
 	m.RetryUnit = 50 * time.Millisecond
 	c := &Hosts{
-		Client: s.api, Reader: s.api, Machine: m, Engine: eng, Events: s, Log: log, Now: time.Now,
+		Client: s.api, Reader: s.api, Machine: m, Engine: eng, Shares: shard.Sole(1), Events: s, Log: log, Now: time.Now,
 		Store: record.Store{Client: s.api, Reader: s.api, Now: time.Now}, NewID: func() string { return "11111111-2222-4333-8444-555555555555" },
 		base: ctx, hosts: map[types.NamespacedName]*live{}, index: newIndex(), wake: make(chan event.GenericEvent, 1024),
 	}

@@ -48,7 +48,7 @@ func TestHeard(t *testing.T) {
 		t.Error("a host that never was at rest is heard")
 	}
 
-	l.h = host.Host{Good: "v1"}
+	l.h, l.epoch = host.Host{Good: "v1"}, 5
 	c.rest(key("w1"), l, bmc.Credentials{})
 	if !c.polls.Wake(key("w1")) {
 		t.Error("a host at rest is not polled")

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -36,6 +37,7 @@ type Hosts struct {
 	Machine   host.Machine
 	Store     record.Store
 	Engine    *engine.Engine
+	Shares    Shares // which hosts are this replica's
 	Events    EventSink
 	Consoles  Consoles    // may be nil
 	Metrics   *metric.Set // may be nil
@@ -55,6 +57,9 @@ type Hosts struct {
 	// BuildRamdisks asks an external builder for each host's ramdisk
 	// (PreprovisioningImage) before it is booted.
 	BuildRamdisks bool
+	// Forward tells the replica at a door what our boot servers saw of the machine
+	// of a host of its. It must not block; nil: nobody is told.
+	Forward func(door string, k types.NamespacedName, seen host.Seen)
 
 	polls *engine.Poller
 	reads *engine.Reader
@@ -72,6 +77,8 @@ type Hosts struct {
 type live struct {
 	objs     record.Objects
 	loaded   bool
+	reread   bool  // past the cache, whatever the claim
+	epoch    int64 // that it was loaded under
 	h        host.Host
 	firmware companions
 	data     *metal3.DataImage // of the host; nil: there is none
@@ -106,7 +113,7 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 	c.ears = engine.NewEars(ctx, c.Engine, c.EventsAt, c.bmcHeard)
 	c.reads = engine.NewReader(ctx, c.Engine, c.FirmwareEvery, c.firmwareRead)
 	c.Engine.Post = func(k types.NamespacedName, p engine.Post) { c.post(k, post{Post: p}) }
-	if err := mgr.Add(leaderRunnable(c.restore)); err != nil {
+	if err := mgr.Add(replicaRunnable(c.restore)); err != nil {
 		return err
 	}
 	hosts := ctrl.NewControllerManagedBy(mgr)
@@ -122,8 +129,9 @@ func (c *Hosts) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error {
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
 		Watches(&metal3.DataImage{}, &handler.EnqueueRequestForObject{}). // has its host's name
 		WatchesMetadata(&metal3.HardwareData{}, handler.EnqueueRequestsFromMapFunc(c.hostOfHardware)).
+		Watches(&v1alpha1.HostRecord{}, c.records()).
 		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers, NeedLeaderElection: new(false)}).
 		Complete(reconcile.Func(c.counted))
 }
 
@@ -139,8 +147,12 @@ func (c *Hosts) usersOf(_ context.Context, o client.Object) []reconcile.Request 
 	return reqs
 }
 
-// post puts something into a host's inbox and has it reconciled.
+// post puts something into a host's inbox and has it reconciled. What comes for a
+// host of another replica is let go.
 func (c *Hosts) post(k types.NamespacedName, p post) {
+	if !c.Owns(k) {
+		return
+	}
 	l := c.live(k)
 	l.mu.Lock()
 	l.inbox = append(l.inbox, p)
@@ -209,10 +221,26 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	claim, ours := c.Shares.Claim(req.String())
+	if !ours {
+		return ctrl.Result{}, c.foreign(ctx, b)
+	}
 	l := c.live(req.NamespacedName)
 	if l.objs.BMH != nil && l.objs.BMH.UID != b.UID {
 		c.forget(req.NamespacedName)
 		l = c.live(req.NamespacedName)
+	}
+	if l.loaded && l.epoch != claim.Epoch {
+		c.leave(req.NamespacedName)
+		l = c.live(req.NamespacedName)
+	}
+	l.epoch = claim.Epoch
+	if !l.loaded && (l.reread || !claim.First) {
+		l.reread = true
+		b = &metal3.BareMetalHost{}
+		if err := c.Reader.Get(ctx, req.NamespacedName, b); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
 	}
 	if l.objs.BMH == nil || newer(b, l.objs.BMH) {
 		l.objs.BMH = b
@@ -246,7 +274,10 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	before := l.h
 	c.step(l, w)
 	c.consolePrinted(ctx, req.NamespacedName, l, before)
-	if err := c.save(ctx, req.NamespacedName, l); err != nil {
+	switch err := c.save(ctx, req.NamespacedName, l); {
+	case errors.Is(err, errLost):
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	case err != nil:
 		// What was decided stays decided; it is carried out once it is written.
 		return ctrl.Result{}, err
 	}
@@ -317,7 +348,11 @@ func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
 	}
 	b := l.objs.BMH
 	hr := &v1alpha1.HostRecord{}
-	err := c.Client.Get(ctx, client.ObjectKeyFromObject(b), hr)
+	read := client.Reader(c.Client)
+	if l.reread {
+		read = c.Reader
+	}
+	err := read.Get(ctx, client.ObjectKeyFromObject(b), hr)
 	switch {
 	case apierrors.IsNotFound(err):
 		hr = nil
@@ -403,8 +438,17 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 	if l.h.Gone {
 		return nil
 	}
+	unknown := l.objs.HR == nil
 	if err := c.Store.EnsureRecord(ctx, &l.objs, c.NewID()); err != nil {
 		return err
+	}
+	if unknown && l.objs.HR.Status.Seq != 0 {
+		// An earlier owner's, which our cache lacked when the host was loaded.
+		c.reread(k)
+		return errLost
+	}
+	if !c.still(k, l) {
+		return errLost
 	}
 	if err := c.showHardware(ctx, l); err != nil {
 		return err
@@ -412,8 +456,16 @@ func (c *Hosts) save(ctx context.Context, k types.NamespacedName, l *live) error
 	if err := c.showFirmware(ctx, l); err != nil {
 		return err
 	}
-	l.extra.Epoch = c.Engine.Epoch
+	l.extra.Epoch = l.epoch
+	if !c.still(k, l) {
+		return errLost
+	}
 	if err := c.Store.Save(ctx, &l.objs, l.h, l.extra); err != nil {
+		if apierrors.IsConflict(err) {
+			// Somebody else wrote, who had the right before us, or a person: what
+			// is stored counts.
+			c.reread(k)
+		}
 		return err
 	}
 	l.extra = record.Extra{}
@@ -438,6 +490,15 @@ func (c *Hosts) input(k types.NamespacedName, l *live, creds bmc.Credentials) en
 		in.HFC = f.hfc.DeepCopy()
 	}
 	return in
+}
+
+// errLost ends a reconcile whose host went to another replica in the course of it.
+var errLost = errors.New("the host is another replica's now")
+
+// still reports whether a host is ours as it was when it was loaded.
+func (c *Hosts) still(k types.NamespacedName, l *live) bool {
+	claim, ours := c.Shares.Claim(k.String())
+	return ours && claim.Epoch == l.epoch
 }
 
 // act carries out what was decided.
@@ -492,6 +553,8 @@ func (c *Hosts) rest(k types.NamespacedName, l *live, creds bmc.Credentials) tim
 	h := l.h
 	in := c.input(k, l, creds)
 	switch {
+	case !c.still(k, l):
+		c.enqueue(k)
 	case h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone:
 		c.polls.Watch(in)
 		c.ears.Listen(in)

@@ -29,12 +29,14 @@ type index struct {
 	boots   map[string]boot
 	macs    map[string][]types.NamespacedName // whose a MAC is: the first; others name it by mistake
 	secrets map[types.NamespacedName]map[types.NamespacedName]bool
-	of      map[types.NamespacedName]entry // what a host put in
-	bare    map[types.NamespacedName]bool  // hosts that take their hardware from a HardwareData
+	usedBy  map[types.NamespacedName]map[types.NamespacedName]bool // the other way round
+	of      map[types.NamespacedName]entry                         // what a host put in
+	bare    map[types.NamespacedName]bool                          // hosts that take their hardware from a HardwareData
 }
 
 type entry struct {
 	bootID string
+	epoch  int64 // that the host's own reconcile has shown it under; 0: it is another's
 	macs   []string
 	seen   host.Seen
 }
@@ -54,6 +56,7 @@ func newIndex() index {
 		boots:   map[string]boot{},
 		macs:    map[string][]types.NamespacedName{},
 		secrets: map[types.NamespacedName]map[types.NamespacedName]bool{},
+		usedBy:  map[types.NamespacedName]map[types.NamespacedName]bool{},
 		of:      map[types.NamespacedName]entry{},
 		bare:    map[types.NamespacedName]bool{},
 	}
@@ -64,6 +67,10 @@ func (x *index) uses(secret, host types.NamespacedName) {
 		x.secrets[secret] = map[types.NamespacedName]bool{}
 	}
 	x.secrets[secret][host] = true
+	if x.usedBy[host] == nil {
+		x.usedBy[host] = map[types.NamespacedName]bool{}
+	}
+	x.usedBy[host][secret] = true
 }
 
 func (x *index) forget(k types.NamespacedName) {
@@ -72,12 +79,13 @@ func (x *index) forget(k types.NamespacedName) {
 	delete(x.bare, k)
 	delete(x.boots, e.bootID)
 	x.owns(k, e.macs, nil)
-	for s, users := range x.secrets {
-		delete(users, k)
-		if len(users) == 0 {
+	for s := range x.usedBy[k] {
+		delete(x.secrets[s], k)
+		if len(x.secrets[s]) == 0 {
 			delete(x.secrets, s)
 		}
 	}
+	delete(x.usedBy, k)
 }
 
 // owns changes the MACs that a host has. One that it gives up is the next host's
@@ -110,6 +118,9 @@ func (x *index) owner(mac string) (types.NamespacedName, bool) {
 // set shows what a host's objects say now.
 func (x *index) set(k types.NamespacedName, l *live) {
 	x.show(k, l.objs.BMH, l.objs.HR)
+	e := x.of[k]
+	e.epoch = l.epoch
+	x.of[k] = e
 }
 
 func (x *index) show(k types.NamespacedName, b *metal3.BareMetalHost, hr *v1alpha1.HostRecord) {
@@ -222,7 +233,18 @@ const minMemoryMiB = 200
 func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Grant, error) {
 	c.awaitRestored(ctx)
 	b, err := c.findBoot(claim.Hello.BootID)
-	if err != nil {
+	switch {
+	case err == nil:
+		if r := c.Refusal(b.host.String()); r != nil {
+			return agentapi.Grant{}, r
+		}
+	case codeOf(err) == agent.ErrRetry:
+		return agentapi.Grant{}, err
+	default:
+		// Our cache may not know yet what another replica has ordered.
+		if r := c.refusalOf(claim.Hello.MACs); r != nil {
+			return agentapi.Grant{}, r
+		}
 		return agentapi.Grant{}, err
 	}
 	if b.keyHash == "" {
@@ -247,10 +269,21 @@ func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Gran
 			return agentapi.Grant{}, err
 		}
 		if b, err = c.findBoot(claim.Hello.BootID); err != nil {
+			if r := c.refusalOf(claim.Hello.MACs); r != nil {
+				return agentapi.Grant{}, r
+			}
 			return agentapi.Grant{}, err
 		}
 	}
 	if b.keyHash != claim.KeyHash {
+		// Once the host is another's, the index shows what the cache has, which may
+		// be older than what we recorded: no reason to send an agent away.
+		if r := c.Refusal(b.host.String()); r != nil {
+			return agentapi.Grant{}, r
+		}
+		if b.keyHash == "" {
+			return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrRetry, Message: "the boot is not recorded yet"}
+		}
 		c.post(b.host, post{Post: engine.Post{
 			Event: host.Contested{BootID: claim.Hello.BootID, Problem: *engine.NewProblem("boot-token-spent",
 				map[string]string{"first": b.first, "second": claim.Remote.String()},
@@ -259,7 +292,16 @@ func (c *Hosts) Redeem(ctx context.Context, claim agentapi.Claim) (agentapi.Gran
 		}})
 		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrNotArmed, Message: "this boot was redeemed by another agent"}
 	}
-	return agentapi.Grant{Host: b.host.String(), Epoch: c.Engine.Epoch}, nil
+	return c.grant(b)
+}
+
+// grant says for whom an agent speaks, if that host is ours.
+func (c *Hosts) grant(b boot) (agentapi.Grant, error) {
+	now, ours := c.Shares.Claim(b.host.String())
+	if !ours {
+		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrRetry, Message: "another replica takes this host"}
+	}
+	return agentapi.Grant{Host: b.host.String(), Epoch: now.Epoch}, nil
 }
 
 func (c *Hosts) redeem(ctx context.Context, k types.NamespacedName, claim agentapi.Claim) error {
@@ -289,7 +331,7 @@ func (c *Hosts) Redeemed(bootID, keyHash string) (agentapi.Grant, error) {
 	if b.keyHash != keyHash {
 		return agentapi.Grant{}, &agentapi.Refusal{Code: agent.ErrGone, Message: "this boot was redeemed by another agent"}
 	}
-	return agentapi.Grant{Host: b.host.String(), Epoch: c.Engine.Epoch}, nil
+	return c.grant(b)
 }
 
 func codeOf(err error) string {
@@ -412,13 +454,18 @@ func (c *Hosts) Saw(mac net.HardwareAddr, change func(*host.Seen)) {
 		c.index.of[k] = e
 	}
 	c.mu.Unlock()
-	if fresh {
-		c.post(k, post{Post: engine.Post{Event: host.BootSeen{Seen: e.seen}}})
+	if !fresh {
+		return
 	}
+	if door := c.Shares.Owner(k.String()); door != "" && c.Forward != nil {
+		c.Forward(door, k, e.seen)
+		return
+	}
+	c.post(k, post{Post: engine.Post{Event: host.BootSeen{Seen: e.seen}}})
 }
 
-// Lost tells a host that the agent of one of its boots fell silent.
-func (c *Hosts) Lost(bootID string) {
+// AgentLost tells a host that the agent of one of its boots fell silent.
+func (c *Hosts) AgentLost(bootID string) {
 	if b, err := c.findBoot(bootID); err == nil {
 		c.post(b.host, post{Post: engine.Post{Event: host.AgentLost{BootID: bootID}}})
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/host"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 func TestNewer(t *testing.T) {
@@ -96,7 +97,7 @@ func objects(name, last, bootID, keyHash string) (*metal3.BareMetalHost, *v1alph
 func doors(t *testing.T) *Hosts {
 	t.Helper()
 	c := &Hosts{
-		Engine: &engine.Engine{Epoch: 5}, hosts: map[types.NamespacedName]*live{}, index: newIndex(),
+		Engine: &engine.Engine{Claims: shard.Sole(5)}, Shares: shard.Sole(5), hosts: map[types.NamespacedName]*live{}, index: newIndex(),
 		wake: make(chan event.GenericEvent, 64), base: t.Context(), Now: time.Now,
 	}
 	c.polls = engine.NewPoller(t.Context(), c.Engine, time.Hour, c.powerFound, c.bmcSilent)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
@@ -27,6 +29,9 @@ type Networks struct {
 	Client client.Client
 	Doors  bootnet.Doors
 	Log    *slog.Logger
+	// Elect runs serve while this replica is the one that serves a network, once;
+	// nil: there are no others.
+	Elect func(ctx context.Context, name string, serve func(context.Context)) error
 
 	mu      sync.Mutex
 	base    context.Context
@@ -50,6 +55,7 @@ func (n *Networks) SetupWithManager(ctx context.Context, mgr ctrl.Manager) error
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("provisioningnetwork").
 		For(&v1alpha1.ProvisioningNetwork{}).
+		WithOptions(controller.Options{NeedLeaderElection: new(false)}).
 		Complete(reconcile.Func(n.reconcile))
 }
 
@@ -117,12 +123,24 @@ func (n *Networks) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 // may come late, a lab's switch may restart.
 func (n *Networks) serve(ctx context.Context, name string, cfg bootnet.Network) {
 	said := ""
-	for ctx.Err() == nil {
-		err := bootnet.Serve(ctx, cfg, n.Doors, func() {
+	once := func(ctx context.Context) error {
+		return bootnet.Serve(ctx, cfg, n.Doors, func() {
 			said = ""
 			n.Log.Info("serving", "network", name, "interface", cfg.Interface, "address", cfg.Addr)
 			n.tell(ctx, name, cfg.Addr.Addr().String(), nil)
 		})
+	}
+	for ctx.Err() == nil {
+		var err error
+		if n.Elect == nil {
+			err = once(ctx)
+		} else if err = bootnet.Present(cfg); err != nil {
+			err = fmt.Errorf("%w: %w", errElsewhere, err)
+		} else {
+			var failed error
+			err = n.Elect(ctx, name, func(ctx context.Context) { failed = once(ctx) })
+			err = errors.Join(err, failed)
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -146,11 +164,18 @@ func (n *Networks) tell(ctx context.Context, name, addr string, why error) {
 	}
 }
 
+// errElsewhere says that this machine is not on a network: another replica's may
+// be.
+var errElsewhere = errors.New("this replica cannot serve it")
+
 // report writes whether a network is served into its status.
 func (n *Networks) report(ctx context.Context, name, addr string, why error) error {
 	p := &v1alpha1.ProvisioningNetwork{}
 	if err := n.Client.Get(ctx, client.ObjectKey{Name: name}, p); err != nil {
 		return client.IgnoreNotFound(err)
+	}
+	if errors.Is(why, errElsewhere) && apimeta.IsStatusConditionTrue(p.Status.Conditions, v1alpha1.ConditionServing) {
+		return nil // another replica serves it
 	}
 	before := p.DeepCopy()
 	c := metav1.Condition{Type: v1alpha1.ConditionServing, Status: metav1.ConditionTrue, Reason: "Serving", ObservedGeneration: p.Generation}

@@ -21,8 +21,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/engine"
@@ -67,6 +69,7 @@ type Subscriptions struct {
 	Workers int
 
 	base   context.Context
+	wake   chan event.GenericEvent
 	visits *rate.Limiter
 	mu     sync.Mutex
 	known  map[types.NamespacedName]map[types.UID]*subscribed // by host
@@ -98,13 +101,25 @@ func (c *Subscriptions) SetupWithManager(ctx context.Context, mgr ctrl.Manager) 
 		})).
 		Watches(&metal3.BareMetalHost{}, &handler.EnqueueRequestForObject{}).
 		Watches(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(c.usersOf)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers}).
+		WatchesRawSource(source.Channel(c.wake, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers, NeedLeaderElection: new(false)}).
 		Complete(reconcile.Func(c.reconcile))
 }
 
 func (c *Subscriptions) prepare(ctx context.Context) {
 	c.base, c.known = ctx, map[types.NamespacedName]map[types.UID]*subscribed{}
+	c.wake = make(chan event.GenericEvent, 1024)
 	c.visits = rate.NewLimiter(resubscribeRate, resubscribeRate)
+}
+
+// Gained has the subscriptions of a host looked at that has become ours.
+func (c *Subscriptions) Gained(host types.NamespacedName) {
+	b := &metal3.BareMetalHost{}
+	b.Namespace, b.Name = host.Namespace, host.Name
+	select {
+	case c.wake <- event.GenericEvent{Object: b}:
+	case <-c.base.Done():
+	}
 }
 
 // Wait returns when nothing is done any more for hosts that went.
@@ -148,6 +163,7 @@ func (c *Subscriptions) of(ctx context.Context, host types.NamespacedName) ([]me
 // reconcile brings all subscriptions of a host about.
 func (c *Subscriptions) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	if c.Owns != nil && !c.Owns(req.NamespacedName) {
+		c.keep(req.NamespacedName, nil)
 		return ctrl.Result{}, nil
 	}
 	all, err := c.of(ctx, req.NamespacedName)

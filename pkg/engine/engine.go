@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/image"
 	"github.com/ingot-metal/ingot/pkg/record"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 // BMCs opens the way to a host's BMC, or finds it open. Whoever calls does not
@@ -52,6 +54,15 @@ type Secrets interface {
 	Secret(ctx context.Context, namespace, name string) (*corev1.Secret, error)
 }
 
+// Claims knows which hosts are this process's to act on; *shard.Member does, and
+// shard.Sole.
+type Claims interface {
+	Claim(host string) (shard.Claim, bool)
+}
+
+// errNotOurs ends what is done for a host that went to another replica.
+var errNotOurs = errors.New("the host is another replica's now")
+
 // Post is what came of an action, or what was seen.
 type Post struct {
 	Event host.Event
@@ -78,7 +89,7 @@ type Engine struct {
 	Progress *Hub
 	Log      *slog.Logger
 	NewID    func() string
-	Epoch    int64
+	Claims   Claims
 	// HTTPPort of the boot door, where agents fetch chunks; HTTPSPort of the
 	// agents' door.
 	HTTPPort, HTTPSPort int
@@ -98,7 +109,10 @@ type Engine struct {
 }
 
 // work is the action that is being carried out for a host.
-type work struct{ cancel context.CancelFunc }
+type work struct {
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when nothing more is done
+}
 
 // Input is what an action works on, as of the moment it was decided.
 type Input struct {
@@ -110,6 +124,8 @@ type Input struct {
 	// HFS and HFC declare the machine's firmware; nil: nothing does.
 	HFS *metal3.HostFirmwareSettings
 	HFC *metal3.HostFirmwareComponents
+
+	epoch int64 // of the claim that the action is carried out under
 }
 
 // Do begins an action. An action that is under way for the same host is
@@ -119,13 +135,24 @@ func (e *Engine) Do(ctx context.Context, in Input, a host.Action) {
 	if run == nil {
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	claim, ours := e.Claims.Claim(in.Key.String())
+	if !ours {
+		return // the next owner decides the same
+	}
+	in.epoch = claim.Epoch
+	still := func() error {
+		if now, ours := e.Claims.Claim(in.Key.String()); !ours || now.Epoch != claim.Epoch {
+			return errNotOurs
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(bmc.WithFence(ctx, still))
 	if !a.Deadline.IsZero() {
 		// The life cycle ends the phase at its deadline; a little later nobody
 		// listens any more.
 		ctx, cancel = context.WithDeadline(ctx, a.Deadline.Add(5*time.Second))
 	}
-	w := &work{cancel: cancel}
+	w := &work{cancel: cancel, ended: make(chan struct{})}
 	e.mu.Lock()
 	if e.busy == nil {
 		e.busy = map[types.NamespacedName]*work{}
@@ -143,7 +170,10 @@ func (e *Engine) Do(ctx context.Context, in Input, a host.Action) {
 			delete(e.busy, in.Key)
 		}
 		e.mu.Unlock()
-		e.Post(in.Key, p)
+		if still() == nil { // whoever takes the host finds out what came of it
+			e.Post(in.Key, p)
+		}
+		close(w.ended)
 	})
 }
 
@@ -155,6 +185,24 @@ func (e *Engine) Cancel(key types.NamespacedName) {
 		w.cancel()
 		delete(e.busy, key)
 	}
+}
+
+// Stop is Cancel for a host that goes to another replica: no session of ours stays
+// open. It returns what is closed when nothing is done any more.
+func (e *Engine) Stop(key types.NamespacedName) <-chan struct{} {
+	e.mu.Lock()
+	w := e.busy[key]
+	e.mu.Unlock()
+	e.Cancel(key)
+	if l, ok := e.BMCs.(interface{ Leave(types.NamespacedName) }); ok {
+		l.Leave(key)
+	}
+	if w == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	return w.ended
 }
 
 // Busy reports whether an action is under way for a host.

@@ -25,6 +25,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/image"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 // board is a BMC: it does what it is told after a number of reads, or fails.
@@ -205,7 +206,7 @@ func newRig(t *testing.T) *rig {
 	r.Engine = &Engine{
 		BMCs: bmcs{conn: r.board}, Blobs: store, Agents: r.agents, Secrets: secrets{}, Progress: &Hub{},
 		Images: images{manifest: &agent.Manifest{Size: 1 << 20, SHA256: "x", ChunkSize: agent.MaxChunk}},
-		Log:    slog.New(slog.DiscardHandler), Epoch: 3, HTTPPort: 6180, HTTPSPort: 6183, CA: ca,
+		Log:    slog.New(slog.DiscardHandler), Claims: shard.Sole(3), HTTPPort: 6180, HTTPSPort: 6183, CA: ca,
 		NewID: func() string { n++; return fmt.Sprintf("boot-%d", n) },
 		Post:  func(_ types.NamespacedName, p Post) { r.posts <- p },
 	}

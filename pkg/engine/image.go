@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,9 @@ func (e *Engine) inventory(ctx context.Context, in Input) (*agent.Inventory, err
 		return nil, err
 	}
 	f, n, err := e.Blobs.Open(ctx, d)
+	if errors.Is(err, blob.ErrNotExist) && ref.StepID != "" && in.Host.Boot != nil && in.Host.Boot.ID == ref.Boot {
+		return e.inventoryAgain(ctx, in, ref.StepID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +158,31 @@ func (e *Engine) inventory(ctx context.Context, in Input) (*agent.Inventory, err
 		return nil, err
 	}
 	return &inv, nil
+}
+
+// inventoryAgain asks the agent for the result of its inspection, which lies with
+// another replica. The agent does not inspect again, and whatever it runs goes on.
+func (e *Engine) inventoryAgain(ctx context.Context, in Input, stepID string) (*agent.Inventory, error) {
+	res, err := e.Agents.Run(ctx, in.Host.Boot.ID, in.Host.Key, agent.Step{ID: stepID, Epoch: in.epoch, Kind: agent.StepInspect}, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case res.Error != nil || res.Inventory == nil:
+		return nil, errors.New("the agent has no inventory of this boot")
+	}
+	if err := inventory.Check(*res.Inventory); err != nil {
+		return nil, fmt.Errorf("the agent's inventory: %w", err)
+	}
+	inventory.Clean(res.Inventory)
+	raw, err := json.Marshal(res.Inventory)
+	if err != nil {
+		return nil, err
+	}
+	// The next who reads it finds it here; where it is the same to the byte.
+	if _, _, err := e.Blobs.Put(ctx, bytes.NewReader(raw)); err != nil {
+		return nil, err
+	}
+	return res.Inventory, nil
 }
 
 // strictHints is the annotation that makes several matching disks an error.

@@ -24,6 +24,8 @@ type Pooled struct {
 	recorded func(context.Context, types.NamespacedName) (*v1alpha1.BMC, error)
 	log      *slog.Logger
 
+	leaving sync.WaitGroup
+
 	mu   sync.Mutex
 	last map[types.NamespacedName]open.Key
 }
@@ -105,6 +107,22 @@ func (b *Pooled) take(name types.NamespacedName, key open.Key) (first bool) {
 	}
 	return !known
 }
+
+// Leave ends the session of a host that another replica takes. That one ends what
+// is on record, and would have us meet a token that is no longer good when the
+// host comes back.
+func (b *Pooled) Leave(name types.NamespacedName) {
+	b.mu.Lock()
+	key, known := b.last[name]
+	delete(b.last, name)
+	b.mu.Unlock()
+	if known {
+		b.leaving.Go(func() { b.pool.Drop(key) }) // which may wait for the BMC
+	}
+}
+
+// Wait returns when the sessions that Leave ends are ended.
+func (b *Pooled) Wait() { b.leaving.Wait() }
 
 func (b *Pooled) untake(name types.NamespacedName) {
 	b.mu.Lock()

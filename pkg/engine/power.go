@@ -117,6 +117,9 @@ func (e *Engine) setPower(ctx context.Context, in Input, a host.Action) Post {
 	if action == bmc.ActionOn && in.Host.State == host.Provisioned && !in.Host.Provisioned.Live() {
 		e.renewBoot(ctx, in, c)
 	}
+	if err := bmc.Fenced(ctx); err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
+	}
 	if err := p.SetPower(ctx, action); err != nil {
 		return failed(a, bmcProblem(ctx, in, err))
 	}
@@ -175,6 +178,9 @@ func (e *Engine) setBoot(ctx context.Context, in Input, a host.Action) Post {
 	}
 	if o.Target == bmc.BootUEFIHTTP && e.LoaderURL != nil {
 		o.HTTPURI = e.LoaderURL()
+	}
+	if err := bmc.Fenced(ctx); err != nil {
+		return failed(a, bmcProblem(ctx, in, err))
 	}
 	err = b.SetBootOverride(ctx, o)
 	if err != nil && o.HTTPURI != "" && (bmc.ClassOf(err) == bmc.Unsupported || bmc.ClassOf(err) == bmc.BadRequest) {

@@ -17,6 +17,7 @@ import (
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/agentapi"
 	"github.com/ingot-metal/ingot/pkg/blob"
+	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/inventory"
 	"github.com/ingot-metal/ingot/pkg/record"
@@ -26,7 +27,7 @@ import (
 // runStep hands a step to the host's agent and takes its result.
 func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 	boot := in.Host.Boot.ID
-	step := agent.Step{ID: a.StepID, Epoch: e.Epoch}
+	step := agent.Step{ID: a.StepID, Epoch: in.epoch}
 	var secrets map[string][]byte
 	switch a.Step {
 	case host.PhaseInspect:
@@ -49,6 +50,9 @@ func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 			return failed(a, p)
 		}
 		step.Kind = agent.StepDeploy
+	}
+	if err := bmc.Fenced(ctx); err != nil {
+		return failed(a, NewProblem("agent-lost", nil, err.Error()))
 	}
 	res, err := e.Agents.Run(ctx, boot, in.Host.Key, step, secrets)
 	defer e.Progress.Clear(in.Host.Key)
@@ -170,7 +174,7 @@ func (e *Engine) keep(ctx context.Context, in Input, a host.Action, inv *agent.I
 		return failed(a, NewProblem("disk-full", nil, err.Error()))
 	}
 	now := metav1.NewMicroTime(time.Now())
-	x := record.Extra{Inventory: &v1alpha1.InventoryRef{Digest: "sha256:" + string(d), Taken: &now, Boot: boot}}
+	x := record.Extra{Inventory: &v1alpha1.InventoryRef{Digest: "sha256:" + string(d), Taken: &now, Boot: boot, StepID: a.StepID}}
 	if in.Host.State == host.Inspecting || in.BMH.Status.HardwareDetails == nil {
 		hw := inventory.HardwareDetails(*inv)
 		x.Hardware = &hw

@@ -48,26 +48,21 @@ func (s Store) ReadNewer(ctx context.Context, b *metal3.BareMetalHost) (Newer, e
 
 // withNewer adds them to a merge patch of a status, as far as they changed.
 func withNewer(patch []byte, old, now Newer) ([]byte, error) {
-	var p struct {
-		Status map[string]json.RawMessage `json:"status"`
-	}
+	p := map[string]json.RawMessage{}
 	if err := json.Unmarshal(patch, &p); err != nil {
 		return nil, err
 	}
-	if p.Status == nil {
-		p.Status = map[string]json.RawMessage{}
-	}
 	if old.FailCount != now.FailCount {
-		p.Status["provisioningFailCount"] = fmt.Append(nil, now.FailCount)
+		p["provisioningFailCount"] = fmt.Append(nil, now.FailCount)
 	}
 	if !sameImage(old.LastAttempted, now.LastAttempted) {
-		p.Status["lastAttemptedImage"] = json.RawMessage("null")
+		p["lastAttemptedImage"] = json.RawMessage("null")
 		if now.LastAttempted != nil {
 			text, err := replaced(*now.LastAttempted)
 			if err != nil {
 				return nil, err
 			}
-			p.Status["lastAttemptedImage"] = text
+			p["lastAttemptedImage"] = text
 		}
 	}
 	return json.Marshal(p)

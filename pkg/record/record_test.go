@@ -205,7 +205,7 @@ func TestMergePatchKeepsWhatItDoesNotKnow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := jsonpatch.MergePatch(stored, patch)
+	out, err := jsonpatch.MergePatch(stored, []byte(`{"status":`+string(patch)+`}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,5 +444,35 @@ func BenchmarkSave(b *testing.B) {
 		if err := s.Save(b.Context(), &o, h, Extra{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// An owner that is none any more changes no status; a spec that somebody changed
+// in between is no reason not to, and a lost answer none either.
+func TestStatusIsFenced(t *testing.T) {
+	w := newWorld(t, readSchemas(t), declared(nil))
+	h := host.Host{Key: "rack/w1", State: host.Available, Power: host.PowerOff}
+	w.save(h, Extra{})
+	stale := Objects{BMH: w.objs.BMH.DeepCopy(), HR: w.objs.HR.DeepCopy()}
+
+	person := w.objs.BMH.DeepCopy()
+	person.Spec.Online = !person.Spec.Online
+	if err := w.Update(t.Context(), person); err != nil {
+		t.Fatal(err)
+	}
+	h.Power = host.PowerOn
+	if n := w.save(h, Extra{}); n != 2 { // the first met the person's version
+		t.Errorf("%d writes over a changed spec, want 2", n)
+	}
+	if w.objs.BMH.Spec.Online != person.Spec.Online || !w.objs.BMH.Status.PoweredOn {
+		t.Errorf("online %v, powered on %v", w.objs.BMH.Spec.Online, w.objs.BMH.Status.PoweredOn)
+	}
+
+	late := host.Host{Key: "rack/w1", State: host.Provisioned, Power: host.PowerOff}
+	if err := w.store.Save(t.Context(), &stale, late, Extra{}); !apierrors.IsConflict(err) {
+		t.Errorf("the stale owner got %v, want a conflict", err)
+	}
+	if got := w.restart(host.Wants{}); got.State != host.Available || got.Power != host.PowerOn {
+		t.Errorf("after the stale owner: %s, %s", got.State, got.Power)
 	}
 }

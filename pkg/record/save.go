@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -37,6 +38,8 @@ type Objects struct {
 
 	// Newer is what BMH's status says in fields that its type lacks.
 	Newer Newer
+
+	triedBMH *metal3.BareMetalHostStatus // by a write that may or may not have been carried out
 
 	stored *v1alpha1.HostRecordStatus // of HR; nil: HR.Status
 	tried  *v1alpha1.HostRecordStatus // by a write that may or may not have been carried out
@@ -188,27 +191,62 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 	}
 	stamp := metav1.NewTime(now)
 	st.LastUpdated = &stamp
-	var patch []byte
-	var err error
-	if old.LastUpdated == nil {
-		// A merge patch against the zero value would leave out required zero
-		// fields (poweredOn, errorMessage …): the first write is whole.
-		patch, err = json.Marshal(map[string]any{"status": st})
-	} else {
-		patch, err = mergePatch(old, st)
-	}
-	if err == nil {
-		patch, err = withNewer(patch, o.Newer, newer)
+	b, err := s.patchStatus(ctx, o, st, newer)
+	if apierrors.IsConflict(err) && s.oursBMH(ctx, o) {
+		b, err = s.patchStatus(ctx, o, st, newer)
 	}
 	if err != nil {
-		return fmt.Errorf("encoding the status of %s: %w", h.Key, err)
-	}
-	b := o.BMH.DeepCopy()
-	if err := s.Client.Status().Patch(ctx, b, client.RawPatch(types.MergePatchType, patch), FieldOwner); err != nil {
+		o.triedBMH = &st
 		return fmt.Errorf("writing the status of %s: %w", h.Key, err)
 	}
-	o.BMH, o.Newer = b, newer
+	o.BMH, o.Newer, o.triedBMH = b, newer, nil
 	return nil
+}
+
+// patchStatus changes the status of the host to st, in the version that o has: an
+// owner that is no longer one writes nothing over what the next has written.
+func (s Store) patchStatus(ctx context.Context, o *Objects, st metal3.BareMetalHostStatus, newer Newer) (*metal3.BareMetalHost, error) {
+	// A merge patch against the zero value would leave out required zero fields
+	// (poweredOn, errorMessage …): the first write is whole.
+	status, err := json.Marshal(st)
+	if err == nil && o.BMH.Status.LastUpdated != nil {
+		status, err = mergePatch(o.BMH.Status, st)
+	}
+	if err == nil {
+		status, err = withNewer(status, o.Newer, newer)
+	}
+	if err != nil {
+		return nil, err
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": o.BMH.ResourceVersion}, "status": json.RawMessage(status),
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := o.BMH.DeepCopy()
+	return next, s.Client.Status().Patch(ctx, next, client.RawPatch(types.MergePatchType, patch), FieldOwner)
+}
+
+// oursBMH takes up the version of the host that is stored, after a conflict, if
+// nobody else wrote its status: most often somebody has changed the spec.
+func (s Store) oursBMH(ctx context.Context, o *Objects) bool {
+	fresh := &metal3.BareMetalHost{}
+	if err := s.Reader.Get(ctx, client.ObjectKeyFromObject(o.BMH), fresh); err != nil || fresh.UID != o.BMH.UID {
+		return false
+	}
+	if !same(fresh.Status, o.BMH.Status) && (o.triedBMH == nil || !same(fresh.Status, *o.triedBMH)) {
+		return false
+	}
+	o.BMH = fresh
+	return true
+}
+
+// same compares what counts, as it is stored: times lose their fractions there.
+func same(a, b metal3.BareMetalHostStatus) bool {
+	x, errX := json.Marshal(quiet(a))
+	y, errY := json.Marshal(quiet(b))
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // quiet leaves out what alone is no reason to write.
@@ -224,11 +262,11 @@ func quiet(st metal3.BareMetalHostStatus) metal3.BareMetalHostStatus {
 }
 
 func mergePatch(old, new metal3.BareMetalHostStatus) ([]byte, error) {
-	a, err := json.Marshal(map[string]any{"status": old})
+	a, err := json.Marshal(old)
 	if err != nil {
 		return nil, err
 	}
-	b, err := json.Marshal(map[string]any{"status": new})
+	b, err := json.Marshal(new)
 	if err != nil {
 		return nil, err
 	}
@@ -308,8 +346,8 @@ func (s Store) ours(ctx context.Context, o *Objects, stored v1alpha1.HostRecordS
 	if err := s.Reader.Get(ctx, client.ObjectKeyFromObject(o.HR), fresh); err != nil || fresh.UID != o.HR.UID {
 		return false
 	}
-	same := equality.Semantic.DeepEqual
-	if !same(fresh.Status, stored) && (o.tried == nil || !same(fresh.Status, *o.tried)) {
+	equal := equality.Semantic.DeepEqual
+	if !equal(fresh.Status, stored) && (o.tried == nil || !equal(fresh.Status, *o.tried)) {
 		return false
 	}
 	hr := o.HR.DeepCopy()

@@ -53,9 +53,6 @@ type Config struct {
 	Workers      int
 
 	LeaderElection bool
-	// LeaseDuration, RenewDeadline and RetryPeriod of the leader's Lease; 0:
-	// controller-runtime's 15, 10 and 2 s.
-	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 	// KubeQPS and KubeBurst limit requests to the Kubernetes API; 0: no limit of
 	// our own.
 	KubeQPS   float32
@@ -63,13 +60,22 @@ type Config struct {
 	// Namespaces are those whose hosts are served; empty: all.
 	Namespaces []string
 	TLS        TLS
+	// LeaseDuration, RenewDeadline and RetryPeriod of the Leases by which replicas
+	// lead and share the work; 0: leader election's 15, 10 and 2 s.
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+	// Shards that the hosts fall into, the same for all replicas; 0: as agreed
+	// before, or shard.DefaultShards.
+	Shards int
+	// Advertise is the address, with or without a port, at which agents and other
+	// replicas reach the HTTPS door; empty: it is found out.
+	Advertise string
 
 	Log        *slog.Logger
 	Out        io.Writer // told when it is ready
 	APIAddress string    // for the line that says so
 }
 
-// namespace of our own objects: doors, authority, epoch.
+// namespace of our own objects: doors, authority, shares.
 const namespace = "kube-system"
 
 func (c Config) blobs() string { return filepath.Join(c.DataDir, "blobs") }

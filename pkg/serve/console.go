@@ -56,6 +56,13 @@ func (o *operators) console(w http.ResponseWriter, r *http.Request) {
 		o.consoleLast(w, r, k, last)
 		return
 	}
+	if o.owner != nil {
+		// A BMC has one console, and the replica that has the host records it.
+		if door := o.owner(k); door != "" {
+			http.Error(w, "another replica has this host: its console is at "+door+r.URL.Path, http.StatusMisdirectedRequest)
+			return
+		}
+	}
 	rec, leave, err := o.consoles.watch(r.Context(), k)
 	if err != nil {
 		refuseConsole(w, k, err)

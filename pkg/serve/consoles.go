@@ -170,6 +170,9 @@ func (c *consoles) failure(ctx context.Context, k types.NamespacedName) (*printe
 
 var errOthers = errors.New("they are of another host, or no such lines at all")
 
+// Leave implements controller.Consoles.
+func (c *consoles) Leave(k types.NamespacedName) { c.keeper.End(k.String()) }
+
 // Forget implements controller.Consoles.
 func (c *consoles) Forget(k types.NamespacedName, old *v1alpha1.ConsoleRef) {
 	c.keeper.Forget(k.String())

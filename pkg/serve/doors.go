@@ -10,8 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ingot-metal/ingot/api/agent"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
@@ -83,6 +86,8 @@ type orders interface {
 // scripts makes each machine's boot script from what is ordered for its host.
 type scripts struct {
 	hosts     orders
+	now       func(context.Context, net.HardwareAddr) controller.Boot // nil: hosts.BootOf
+	others    func() []string                                         // doors of other replicas; may be nil
 	networks  *controller.Networks
 	pin       string
 	flavour   string
@@ -105,7 +110,7 @@ func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	b := s.hosts.BootOf(mac)
+	b := s.bootOf(ctx, mac)
 	if !b.Known {
 		return nil, httpboot.ErrUnknown
 	}
@@ -133,7 +138,7 @@ func (s *scripts) Script(ctx context.Context, mac net.HardwareAddr, _ netip.Addr
 		return nil, err
 	}
 	for _, kv := range [][2]string{
-		{agent.ArgURL, "https://" + netip.AddrPortFrom(ours, s.httpsPort).String()},
+		{agent.ArgURL, s.doors("https://" + netip.AddrPortFrom(ours, s.httpsPort).String())},
 		{agent.ArgCA, s.pin},
 		{agent.ArgBoot, b.ID},
 		{agent.ArgMAC, mac.String()},
@@ -165,6 +170,26 @@ func external(b *ipxe.Boot, r *v1alpha1.Ramdisk) error {
 		b.Kernel = r.Kernel
 	}
 	return b.Args.Parse(r.Params)
+}
+
+func (s *scripts) bootOf(ctx context.Context, mac net.HardwareAddr) controller.Boot {
+	if s.now == nil {
+		return s.hosts.BootOf(mac)
+	}
+	return s.now(ctx, mac)
+}
+
+// maxOthers bounds how many replicas a kernel's command line names.
+const maxOthers = 4
+
+// doors are where an agent finds its server: at us, and at the other replicas
+// should we be gone by then.
+func (s *scripts) doors(own string) string {
+	if s.others == nil {
+		return own
+	}
+	others := s.others()
+	return strings.Join(append([]string{own}, others[:min(len(others), maxOthers)]...), ",")
 }
 
 // loaderURL is the loader of machines that boot by UEFI HTTP, at one of our
@@ -272,6 +297,8 @@ type operators struct {
 	hub      *engine.Hub
 	consoles *consoles
 	base     string // of the boot door, for URLs of uploads
+	// owner is the door of the replica that has a host; empty, or nil: it is ours.
+	owner func(types.NamespacedName) string
 }
 
 func (o *operators) register(mux *http.ServeMux) {

@@ -34,6 +34,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/engine"
 	"github.com/ingot-metal/ingot/pkg/httpboot"
 	"github.com/ingot-metal/ingot/pkg/ipxe"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 // machines are what is ordered, by MAC.
@@ -69,6 +70,7 @@ func TestScripts(t *testing.T) {
 		"52:54:00:00:00:02": {Host: host, Known: true},
 	}
 	s := &scripts{
+		others:   func() []string { return []string{"https://10.77.0.2:6183"} },
 		networks: &controller.Networks{}, pin: pin, flavour: "server", console: "ttyS0", httpPort: 6180, httpsPort: 6183,
 	}
 	at := func(addr string) context.Context {
@@ -97,7 +99,7 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"http://10.77.0.1:6180/boot/kernel/server", "http://10.77.0.1:6180/boot/initrd/server", "ingot.url=https://10.77.0.1:6183",
+		"http://10.77.0.1:6180/boot/kernel/server", "http://10.77.0.1:6180/boot/initrd/server", "ingot.url=https://10.77.0.1:6183,https://10.77.0.2:6183",
 		"ingot.ca=" + pin, "ingot.boot=boot-1", "ingot.mac=52:54:00:00:00:01", "console=ttyS0", "panic=10",
 	} {
 		if !strings.Contains(got, want) {
@@ -336,7 +338,7 @@ func TestFirstBootReport(t *testing.T) {
 	hr := &v1alpha1.HostRecord{ObjectMeta: b.ObjectMeta}
 	hr.Status.FirstBoot = &v1alpha1.FirstBoot{Hostname: "before"}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(b, hr, idle).Build()
-	f := firstBoot{hosts: &controller.Hosts{Client: c}, ca: ca}
+	f := firstBoot{hosts: &controller.Hosts{Shares: shard.Sole(1), Client: c}, ca: ca}
 	token := func(b *metal3.BareMetalHost) string { return ca.Token(engine.FirstBootPurpose(b)) }
 	for _, tc := range []struct {
 		name, body string

@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -20,6 +21,7 @@ import (
 type firstBoot struct {
 	hosts *controller.Hosts
 	ca    *auth.CA
+	peers *peers
 }
 
 // Bounds of a report.
@@ -37,7 +39,11 @@ func (f firstBoot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Hostname string   `json:"hostname"`
 		SSHKeys  []string `json:"sshKeys"`
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&in); err != nil {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReport))
+	if err == nil {
+		err = json.Unmarshal(body, &in)
+	}
+	if err != nil {
 		http.Error(w, "body: "+err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -46,10 +52,14 @@ func (f firstBoot) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "want host as namespace/name, a hostname of at most 253 bytes and at most 8 sshKeys", http.StatusBadRequest)
 		return
 	}
+	if door := f.hosts.Door(types.NamespacedName{Namespace: ns, Name: name}); door != "" && r.Header.Get(forwarded) == "" {
+		f.peers.relay(w, r, door, body)
+		return
+	}
 	for i, k := range in.SSHKeys {
 		in.SSHKeys[i] = strings.ToValidUTF8(k[:min(len(k), maxKey)], "")
 	}
-	err := f.hosts.FirstBoot(r.Context(), types.NamespacedName{Namespace: ns, Name: name}, func(b *metal3.BareMetalHost) bool {
+	err = f.hosts.FirstBoot(r.Context(), types.NamespacedName{Namespace: ns, Name: name}, func(b *metal3.BareMetalHost) bool {
 		want := f.ca.Token(engine.FirstBootPurpose(b))
 		return subtle.ConstantTimeCompare([]byte(want), []byte(in.Token)) == 1
 	}, strings.ToValidUTF8(in.Hostname, ""), in.SSHKeys)

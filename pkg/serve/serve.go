@@ -51,6 +51,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/metric"
 	hostrecord "github.com/ingot-metal/ingot/pkg/record"
 	ironic "github.com/ingot-metal/ingot/pkg/rest"
+	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
 // bmcIdle is how long an unused way to a BMC is kept open: from poll to poll, so
@@ -151,14 +152,13 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	if err != nil {
 		return err
 	}
-	identity, err := os.Hostname()
+	// Before anything is read: what is free now is ours, and our caches are newer.
+	member, err := s.member(ctx)
 	if err != nil {
 		return err
 	}
-	epoch, err := nextEpoch(ctx, s.direct, identity)
-	if err != nil {
-		return err
-	}
+	left := context.CancelFunc(func() {})
+	defer func() { left() }()
 
 	// Actions and servers end before the manager's clients do.
 	actions, endActions := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,15 +167,16 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	pool := open.NewPool(bmcIdle(s.PollEvery))
 	pool.Observe = func(protocol string, err error) { counts.BMCCall(protocol, bmcClass(err)) }
 	told := newEvents(s.direct, s.Log)
+	bmcs := engine.NewPooled(pool, recorded(mgr.GetClient()), s.Log)
 	eng := &engine.Engine{
-		BMCs: engine.NewPooled(pool, recorded(mgr.GetClient()), s.Log), Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
-		Progress: hub, Log: s.Log, NewID: randomID, Epoch: epoch,
+		BMCs: bmcs, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
+		Progress: hub, Log: s.Log, NewID: randomID, Claims: member,
 		HTTPPort: httpPort, HTTPSPort: port(s.l.https), CA: s.ca,
 	}
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,
 		Store:  hostrecord.Store{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Now: time.Now},
-		Engine: eng, Events: told, Log: s.Log, Metrics: counts,
+		Engine: eng, Shares: member, Events: told, Log: s.Log, Metrics: counts,
 		NewID: uuid.NewString, Now: time.Now, Workers: s.Workers, PollEvery: s.PollEvery,
 	}
 	hosts.FirmwareEvery = firmwareEvery
@@ -184,7 +185,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		hosts.EventsAt = s.eventsAt
 	}
 	subscriptions := &controller.Subscriptions{
-		Client: mgr.GetClient(), Engine: eng, MakeRoom: hosts.MakeRoom, Log: s.Log, Now: time.Now, Workers: s.Workers,
+		Client: mgr.GetClient(), Engine: eng, Owns: hosts.Owns, MakeRoom: hosts.MakeRoom, Log: s.Log, Now: time.Now, Workers: s.Workers,
 	}
 	hosts.Subscriptions = subscriptions
 	cons := newConsoles(consoles{
@@ -192,7 +193,10 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		mode: s.RecordConsoles, log: s.Log,
 	})
 	hosts.Consoles = cons
+	peers := newPeers(s.ca, s.Log)
+	hosts.Forward = peers.forward
 	agents := agentapi.New(s.ca, hosts, time.Now, s.Log)
+	agents.Elsewhere = hosts.Refusal
 	if s.AgentSilence > 0 {
 		agents.Silence = s.AgentSilence
 	}
@@ -215,15 +219,18 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 
 	watch := &watcher{hosts: hosts, macs: map[netip.Addr]net.HardwareAddr{}}
 	networks := &controller.Networks{Client: mgr.GetClient(), Log: s.Log}
+	if !s.Embedded {
+		networks.Elect = s.elect
+	}
 	eng.LoaderURL = func() string { return loaderURL(networks.Only(), httpPort) }
 	boot := httpboot.New(httpboot.Config{
 		Scripts: &scripts{
-			hosts: hosts, networks: networks, pin: s.ca.Pin(), flavour: s.Flavour, console: s.Console,
+			hosts: hosts, now: hosts.BootNow, others: member.Others, networks: networks, pin: s.ca.Pin(), flavour: s.Flavour, console: s.Console,
 			httpPort: uint16(httpPort), httpsPort: uint16(port(s.l.https)),
 		},
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
-	secure, err := s.secureDoor(hosts, agents, store, hub, cons, own)
+	secure, err := s.secureDoor(hosts, agents, peers, store, hub, cons, own)
 	if err != nil {
 		return err
 	}
@@ -268,8 +275,25 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	mgrCtx, stopManager := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopManager()
 	mgrDone := make(chan error, 1)
+	shared := make(chan struct{})
 	go func() { mgrDone <- mgr.Start(mgrCtx) }()
 	wg.Go(func() { reap(actions, agents, hosts) })
+	wg.Go(func() { peers.run(actions) })
+	member.Notify(func(gained []int) {
+		hosts.Gained(gained)
+		if member.Holds(doorsShard) {
+			go s.publish(actions)
+		}
+	}, hosts.Lost)
+	shares, leave := context.WithCancel(context.WithoutCancel(ctx))
+	left = sync.OnceFunc(func() {
+		leave()
+		<-shared
+	})
+	go func() {
+		defer close(shared)
+		member.Run(shares)
+	}()
 	if !s.Embedded {
 		wg.Go(func() {
 			if err := s.metal3.watch(actions); err != nil {
@@ -279,7 +303,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		wg.Go(func() { s.keepWebhooks(actions) })
 	}
 
-	err = s.announce(ctx, mgr)
+	err = s.announce(ctx, mgr, member)
 	if err == nil {
 		select {
 		case <-ctx.Done():
@@ -292,12 +316,14 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	for _, srv := range servers {
 		srv.Close()
 	}
+	left() // and with the hosts, what is done for them
 	endActions()
 	wg.Wait()
 	networks.Wait()
 	subscriptions.Wait()
 	eng.Wait()
 	cons.keeper.Close()
+	bmcs.Wait()
 	pool.Close()
 	stopManager()
 	return errors.Join(err, <-mgrDone)
@@ -309,21 +335,40 @@ func (s *service) httpsURL() string {
 
 // announce waits until the hosts are known, tells the command line where the
 // doors are, and says so.
-func (s *service) announce(ctx context.Context, mgr ctrl.Manager) error {
+func (s *service) announce(ctx context.Context, mgr ctrl.Manager, member *shard.Member) error {
 	if !mgr.GetCache().WaitForCacheSync(ctx) {
 		return ctx.Err()
 	}
-	https := s.httpsURL()
-	http := "http://" + net.JoinHostPort(reachable(s.l.http), strconv.Itoa(port(s.l.http)))
-	err := publishDoors(ctx, s.direct, map[string]string{
-		"http": http, "https": https, "rest": "http://" + s.l.rest.Addr().String(), "ca": string(s.ca.CertPEM()),
-	})
-	if err != nil {
-		return err
+	https, http := s.httpsURL(), s.httpURL()
+	if member.Holds(doorsShard) {
+		if err := s.publishOwn(ctx); err != nil {
+			return err
+		}
 	}
-	_, err = fmt.Fprintf(s.Out, "ingot is ready: Kubernetes API %s, REST http://%s, boot %s, agents %s\n",
+	_, err := fmt.Fprintf(s.Out, "ingot is ready: Kubernetes API %s, REST http://%s, boot %s, agents %s\n",
 		s.APIAddress, s.l.rest.Addr(), http, https)
 	return err
+}
+
+// doorsShard is the shard whose holder's doors the command line is told of, so
+// that they are those of a replica that lives.
+const doorsShard = 0
+
+func (s *service) httpURL() string {
+	return "http://" + net.JoinHostPort(reachable(s.l.http), strconv.Itoa(port(s.l.http)))
+}
+
+func (s *service) publishOwn(ctx context.Context) error {
+	return publishDoors(ctx, s.direct, map[string]string{
+		"http": s.httpURL(), "https": s.httpsURL(), "rest": "http://" + s.l.rest.Addr().String(), "ca": string(s.ca.CertPEM()),
+	})
+}
+
+// publish is publishOwn for a replica that has just become the one.
+func (s *service) publish(ctx context.Context) {
+	if err := s.publishOwn(ctx); err != nil && ctx.Err() == nil {
+		s.Log.Warn("the command line is not told of this replica's doors", "err", err)
+	}
 }
 
 // reachable is an address under which this machine reaches a listener of its own.
@@ -336,6 +381,7 @@ func reachable(l net.Listener) string {
 }
 
 func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Manager, error) {
+	duration, deadline, retry := s.leaseTimes()
 	cfg := rest.CopyConfig(s.REST)
 	cfg.QPS, cfg.Burst = s.KubeQPS, s.KubeBurst
 	if cfg.QPS == 0 {
@@ -357,7 +403,7 @@ func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Mana
 		LeaderElection:          s.LeaderElection,
 		LeaderElectionID:        "ingot",
 		LeaderElectionNamespace: namespace,
-		LeaseDuration:           positive(s.LeaseDuration), RenewDeadline: positive(s.RenewDeadline), RetryPeriod: positive(s.RetryPeriod),
+		LeaseDuration:           &duration, RenewDeadline: &deadline, RetryPeriod: &retry,
 	}
 	if len(s.Namespaces) > 0 {
 		opts.Cache.DefaultNamespaces = map[string]cache.Config{}
@@ -378,16 +424,8 @@ func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Mana
 	return mgr, mgr.AddReadyzCheck("webhook", s.webhookAnswers)
 }
 
-// positive is what controller-runtime takes for a time; nil: its own.
-func positive(d time.Duration) *time.Duration {
-	if d <= 0 {
-		return nil
-	}
-	return &d
-}
-
 // secureDoor is everything behind HTTPS.
-func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, store *blob.Store, hub *engine.Hub, cons *consoles, own string) (http.Handler, error) {
+func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, peers *peers, store *blob.Store, hub *engine.Hub, cons *consoles, own string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
 	hooks, err := admission.Handler(s.direct)
@@ -397,9 +435,10 @@ func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, s
 	for _, path := range admission.Paths() {
 		mux.Handle("POST "+path, hooks)
 	}
-	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca})
+	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca, peers: peers})
+	mux.Handle("POST "+seenPath, sightings{token: peers.token, saw: hosts.SawOf})
 	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
-	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own}
+	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own, owner: hosts.Door}
 	ops.register(mux)
 	return mux, nil
 }
@@ -414,7 +453,7 @@ func reap(ctx context.Context, agents *agentapi.Server, hosts *controller.Hosts)
 			return
 		case <-t.C:
 			for _, id := range agents.Silent() {
-				hosts.Lost(id)
+				hosts.AgentLost(id)
 				agents.End(id)
 			}
 		}

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	coordv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/pkg/auth"
@@ -20,7 +18,6 @@ import (
 // Names of our own objects in kube-system.
 const (
 	caSecret     = "ingot-ca"
-	epochLease   = "ingot-epoch"
 	doorsMap     = "ingot-doors"
 	caCertKey    = "tls.crt"
 	caPrivateKey = "tls.key"
@@ -58,42 +55,6 @@ func authority(ctx context.Context, c client.Client) (*auth.CA, error) {
 		}
 	}
 	return nil, errors.New("another ingot keeps changing the Secret " + key.String())
-}
-
-// nextEpoch counts the owners of the hosts. Records and steps carry the number,
-// and an agent refuses a lower one than it has seen.
-func nextEpoch(ctx context.Context, c client.Client, identity string) (int64, error) {
-	key := client.ObjectKey{Namespace: namespace, Name: epochLease}
-	var epoch int64
-	err := retry.OnError(retry.DefaultBackoff, func(err error) bool {
-		return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
-	}, func() error {
-		l := &coordv1.Lease{}
-		err := c.Get(ctx, key, l)
-		if apierrors.IsNotFound(err) {
-			epoch = 1
-			n := int32(epoch)
-			l = &coordv1.Lease{
-				ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
-				Spec:       coordv1.LeaseSpec{HolderIdentity: &identity, LeaseTransitions: &n},
-			}
-			return c.Create(ctx, l, record.FieldOwner)
-		}
-		if err != nil {
-			return err
-		}
-		n := int32(1)
-		if l.Spec.LeaseTransitions != nil {
-			n = *l.Spec.LeaseTransitions + 1
-		}
-		l.Spec.LeaseTransitions, l.Spec.HolderIdentity = &n, &identity
-		epoch = int64(n)
-		return c.Update(ctx, l, record.FieldOwner)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("counting the epoch in Lease %s: %w", key, err)
-	}
-	return epoch, nil
 }
 
 // publishDoors tells the command line where this service is.

@@ -36,17 +36,6 @@ func TestAuthority(t *testing.T) {
 	}
 }
 
-// Each owner has a higher epoch than those before it.
-func TestNextEpoch(t *testing.T) {
-	c := api(t)
-	for want := int64(1); want < 4; want++ {
-		got, err := nextEpoch(t.Context(), c, "me")
-		if err != nil || got != want {
-			t.Fatalf("epoch %d, want %d: %v", got, want, err)
-		}
-	}
-}
-
 func TestPublishDoors(t *testing.T) {
 	c := api(t)
 	for _, at := range []string{"http://a", "http://b"} {

@@ -245,6 +245,9 @@ func (m *Machine) read(ctx context.Context, op string, r request, atLeast int) (
 
 func (m *Machine) write(ctx context.Context, op string, r request, tries int) error {
 	return m.use(ctx, op, func(s *session) error {
+		if err := bmc.Fenced(ctx); err != nil {
+			return err
+		}
 		_, err := s.command(ctx, r, tries)
 		return err
 	})

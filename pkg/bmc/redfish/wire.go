@@ -119,6 +119,11 @@ func (e *Endpoint) roundTrip(ctx context.Context, c call, target string, body []
 	if c.timeout > e.timeout {
 		think = c.timeout
 	}
+	if c.method != http.MethodGet {
+		if err := bmc.Fenced(ctx); err != nil {
+			return nil, err
+		}
+	}
 	silent := time.AfterFunc(think, func() { cancel(errSilent) })
 	resp, err := e.client.Do(req)
 	silent.Stop()
