@@ -223,7 +223,6 @@ func TestHostClaimWaits(t *testing.T) {
 		t.Errorf("message %q", k.Message)
 	}
 	r.admit("others", metal3.HostClaimNamespaces{NameMatches: "^nobody$"})
-	r.admit("broken", metal3.HostClaimNamespaces{NameMatches: "("})
 	r.admit("gold", metal3.HostClaimNamespaces{HasLabels: []metal3.NameValuePair{{Name: "tier", Value: "gold"}}})
 	c.await("told about the host", func(h *metal3.HostClaim) bool {
 		k := apimeta.FindStatusCondition(h.Status.Conditions, metal3.AssociatedCondition)

@@ -145,9 +145,10 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	}
 	counts := metric.New()
 	if err := metrics.Registry.Register(counts); err != nil {
-		return fmt.Errorf("registering the metrics: %w", err) // another service in this process
+		s.Log.Warn("this service's own metrics are not shown: another in this process has theirs shown", "err", err)
+	} else {
+		defer metrics.Registry.Unregister(counts)
 	}
-	defer metrics.Registry.Unregister(counts)
 	mgr, err := s.manager(scheme, counts)
 	if err != nil {
 		return err
