@@ -332,7 +332,7 @@ func TestHealthDoors(t *testing.T) {
 	c := &http.Client{Timeout: 10 * time.Second}
 	defer c.CloseIdleConnections()
 	for _, path := range []string{"/healthz", "/healthz/ping", "/readyz", "/readyz/ping", "/readyz/webhook"} {
-		resp, err := c.Get("http://" + shared.health + path) //nolint:noctx // bounded by the client
+		resp, err := c.Get("http://" + shared.health + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -104,7 +105,7 @@ func TestRedeemElsewhere(t *testing.T) {
 	c.put("w1", "01", "", "")
 	claim := agentapi.Claim{Hello: agent.Hello{BootID: "b7", MACs: []string{"52:54:00:aa:00:01"}}, KeyHash: "k"}
 	_, err := c.Redeem(t.Context(), claim)
-	if r, ok := err.(*agentapi.Refusal); !ok || r.Code != agent.ErrElsewhere || r.URL != "https://b" {
+	if r, ok := errors.AsType[*agentapi.Refusal](err); !ok || r.Code != agent.ErrElsewhere || r.URL != "https://b" {
 		t.Errorf("got %v", err)
 	}
 	claim.Hello.MACs = []string{"52:54:00:00:00:99"}
@@ -114,7 +115,7 @@ func TestRedeemElsewhere(t *testing.T) {
 }
 
 func codeOfRefusal(err error) string {
-	if r, ok := err.(*agentapi.Refusal); ok {
+	if r, ok := errors.AsType[*agentapi.Refusal](err); ok {
 		return r.Code
 	}
 	return ""
