@@ -35,6 +35,7 @@ type Devices interface {
 	Inspect(ctx context.Context, p Progress) (api.Inventory, error)
 	Clean(ctx context.Context, s api.CleanStep, p Progress) (api.CleanResult, error)
 	Write(ctx context.Context, s api.WriteStep, src Source, p Progress) (api.WriteResult, error)
+	RAID(ctx context.Context, s api.RAIDStep, p Progress) (api.RAIDResult, error)
 }
 
 // Deployer is a machine whose ramdisk has deploy methods. Which, Inspect tells.
@@ -260,6 +261,16 @@ func (l *loop) take(ctx context.Context, s api.Step) *End {
 		l.start(ctx, s, fault.DeployFailed, func(ctx context.Context, p Progress, r *api.Result) error {
 			res, err := d.Deploy(ctx, *s.Deploy, l.t, p)
 			r.Deploy = &res
+			return err
+		})
+	case api.StepRAID:
+		if s.RAID == nil {
+			l.refuse(s, "a raid step without its volumes")
+			return nil
+		}
+		l.start(ctx, s, fault.RAIDFailed, func(ctx context.Context, p Progress, r *api.Result) error {
+			res, err := l.Devices.RAID(ctx, *s.RAID, p)
+			r.RAID = &res
 			return err
 		})
 	default:

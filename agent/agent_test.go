@@ -169,6 +169,11 @@ func (d *devices) Clean(context.Context, api.CleanStep, Progress) (api.CleanResu
 	return api.CleanResult{}, fault.New(fault.DiskInUse, "held by md0")
 }
 
+func (d *devices) RAID(_ context.Context, s api.RAIDStep, _ Progress) (api.RAIDResult, error) {
+	d.note("raid")
+	return api.RAIDResult{For: s.For}, nil
+}
+
 func (d *devices) Write(context.Context, api.WriteStep, Source, Progress) (api.WriteResult, error) {
 	d.note("write")
 	panic("bad disk")
@@ -198,6 +203,8 @@ func TestConversation(t *testing.T) {
 		{ID: "3", Epoch: 5, Kind: api.StepWrite, Write: &api.WriteStep{}}, // of an owner that is gone
 		{ID: "4", Epoch: 6, Kind: api.StepWrite, Write: &api.WriteStep{}},
 		{ID: "5", Epoch: 6, Kind: "dance"},
+		{ID: "5a", Epoch: 6, Kind: api.StepRAID},
+		{ID: "5b", Epoch: 6, Kind: api.StepRAID, RAID: &api.RAIDStep{For: "x"}},
 		{ID: "6", Epoch: 6, Kind: api.StepReboot},
 	}
 	var got []string
@@ -226,6 +233,9 @@ func TestConversation(t *testing.T) {
 			if r.Inventory != nil {
 				line += " " + r.Inventory.Hostname
 			}
+			if r.RAID != nil {
+				line += " " + r.RAID.For
+			}
 			got = append(got, line)
 			if r.StepID == steps[0].ID {
 				steps = steps[1:]
@@ -241,11 +251,11 @@ func TestConversation(t *testing.T) {
 	if err != nil || !end.Reboot {
 		t.Fatalf("end %+v, %v", end, err)
 	}
-	want := []string{"1 a", "1 a", "2 disk-in-use", "3 step-refused", "4 disk-io", "5 step-refused", "6"}
+	want := []string{"1 a", "1 a", "2 disk-in-use", "3 step-refused", "4 disk-io", "5 step-refused", "5a step-refused", "5b x", "6"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"inspect", "clean", "write"}, d.asked); diff != "" {
+	if diff := cmp.Diff([]string{"inspect", "clean", "write", "raid"}, d.asked); diff != "" {
 		t.Error("asked of the devices:", diff)
 	}
 }

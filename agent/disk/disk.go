@@ -36,24 +36,34 @@ type Disk struct {
 	direct bool
 }
 
-// Open opens the disk that ref names, for writing and for us alone. Every field
-// of ref that is set must match.
-func (o Finder) Open(ref api.DiskRef) (*Disk, error) {
+// Check finds the disk that ref names, without opening it. Every field of ref that
+// is set must match.
+func (o Finder) Check(ref api.DiskRef) (api.Disk, error) {
 	name, ok := strings.CutPrefix(ref.Name, "/dev/")
 	if !ok || name == "" || strings.ContainsAny(name, "/.") {
-		return nil, fault.New(fault.DiskMismatch, "%q is no disk: want a name such as /dev/nvme0n1", ref.Name)
+		return api.Disk{}, fault.New(fault.DiskMismatch, "%q is no disk: want a name such as /dev/nvme0n1", ref.Name)
 	}
 	info, ok := o.Lookup(name)
 	if !ok {
-		return nil, fault.New(fault.DiskMismatch, "%s is not there", ref.Name)
+		return api.Disk{}, fault.New(fault.DiskMismatch, "%s is not there", ref.Name)
 	}
 	if err := match(ref, info); err != nil {
-		return nil, err
+		return api.Disk{}, err
 	}
 	if info.ReadOnly {
-		return nil, fault.New(fault.DiskReadOnly, "%s is read-only", ref.Name)
+		return api.Disk{}, fault.New(fault.DiskReadOnly, "%s is read-only", ref.Name)
 	}
-	d := &Disk{Info: info, Path: filepath.Join(o.Dev, name), direct: true}
+	return info, nil
+}
+
+// Open opens the disk that ref names, for writing and for us alone. Every field
+// of ref that is set must match.
+func (o Finder) Open(ref api.DiskRef) (*Disk, error) {
+	info, err := o.Check(ref)
+	if err != nil {
+		return nil, err
+	}
+	d := &Disk{Info: info, Path: filepath.Join(o.Dev, strings.TrimPrefix(ref.Name, "/dev/")), direct: true}
 	// O_EXCL on a block device is a claim: it fails when it is mounted, or part
 	// of something that runs (open(2)).
 	f, err := os.OpenFile(d.Path, os.O_RDWR|unix.O_EXCL|unix.O_DIRECT|unix.O_CLOEXEC, 0)

@@ -21,6 +21,7 @@ const (
 	CleanFailed      = "clean-failed"
 	DeployFailed     = "deploy-failed"
 	InspectFailed    = "inspect-failed"
+	RAIDFailed       = "softraid-failed"
 	StepRefused      = "step-refused"
 )
 

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/anatol/smart.go"
 
+	"github.com/ingot-metal/ingot/agent/raid"
 	api "github.com/ingot-metal/ingot/api/agent"
 )
 
@@ -32,7 +34,9 @@ func (c *Collector) Disk(name string) (api.Disk, bool) {
 	if err != nil {
 		return api.Disk{}, false
 	}
+	array, isArray := c.array(name)
 	switch {
+	case isArray:
 	case strings.Contains(real, "/virtual/") && !strings.Contains(real, "/nvme-subsystem/"),
 		strings.HasPrefix(name, "sr"), strings.HasPrefix(name, "fd"), strings.Contains(name, "boot"), strings.HasSuffix(name, "rpmb"):
 		return api.Disk{}, false
@@ -63,6 +67,14 @@ func (c *Collector) Disk(name string) (api.Disk, bool) {
 		d.Vendor = "" // virtio and NVMe: a PCI id, not a name
 	}
 	d.Type = api.DiskSSD
+	if isArray {
+		d.Bus, d.HCTL, d.Serial, d.Model = api.BusMD, "", array.UUID, fmt.Sprintf("Linux software RAID %d", array.Level)
+		d.AlternateNames = []string{"/dev/md/" + array.Name, "/dev/disk/by-id/md-uuid-" + mdUUID(array.UUID)}
+		if d.Rotational {
+			d.Type = api.DiskHDD
+		}
+		return d, true
+	}
 	switch {
 	case d.Bus == "nvme":
 		d.Type = api.DiskNVMe
@@ -77,6 +89,23 @@ func (c *Collector) Disk(name string) (api.Disk, bool) {
 	}
 	d.ByPath, d.AlternateNames = links(d, name)
 	return d, true
+}
+
+// array tells whether a device is an array of software RAID, the one kind of
+// stacked device that may hold an operating system.
+func (c *Collector) array(name string) (raid.Array, bool) {
+	if c.Array == nil || !strings.HasPrefix(name, "md") {
+		return raid.Array{}, false
+	}
+	return c.Array(name)
+}
+
+// mdUUID writes a UUID as mdadm does, and with it udev.
+func mdUUID(hex string) string {
+	if len(hex) != 32 {
+		return hex
+	}
+	return hex[:8] + ":" + hex[8:16] + ":" + hex[16:24] + ":" + hex[24:]
 }
 
 // holders are the devices stacked on the disk or one of its partitions.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ingot-metal/ingot/agent/raid"
 	api "github.com/ingot-metal/ingot/api/agent"
 )
 
@@ -23,6 +24,9 @@ type Collector struct {
 	Limit          time.Duration // for one collector; 0: 20 s
 	// Ask questions of live devices (ioctl, netlink). Off, only files are read.
 	Live bool
+	// Array tells what an array of software RAID is, by its kernel name; nil:
+	// none is told of.
+	Array func(name string) (raid.Array, bool)
 }
 
 // Here is the collector of the running machine.

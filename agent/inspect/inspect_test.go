@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ingot-metal/ingot/agent/raid"
 	api "github.com/ingot-metal/ingot/api/agent"
 )
 
@@ -97,6 +98,31 @@ func TestDisk(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An array is a disk; other stacked devices are none.
+func TestArray(t *testing.T) {
+	c := &Collector{
+		Sys: tree(t, map[string]string{
+			"block/md0": "-> devices/virtual/block/md0", "devices/virtual/block/md0/size": "4096\n",
+			"block/md1": "-> devices/virtual/block/md1", "devices/virtual/block/md1/size": "4096\n",
+		}),
+		Array: func(name string) (raid.Array, bool) {
+			return raid.Array{Name: "root", UUID: "00112233445566778899aabbccddeeff", Level: 1}, name == "md0"
+		},
+	}
+	got, ok := c.Disk("md0")
+	want := api.Disk{
+		Name: "/dev/md0", Type: api.DiskSSD, Bus: api.BusMD, Size: 2 << 20, SectorSize: 512, PhysSectorSize: 512,
+		Serial: "00112233445566778899aabbccddeeff", Model: "Linux software RAID 1",
+		AlternateNames: []string{"/dev/md/root", "/dev/disk/by-id/md-uuid-00112233:44556677:8899aabb:ccddeeff"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !ok {
+		t.Error(ok, diff)
+	}
+	if got, ok := c.Disk("md1"); ok {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -84,6 +84,20 @@ const (
 	DiskNVMe = "NVME"
 )
 
+// BusMD is the Disk.Bus of an array of software RAID.
+const BusMD = "md"
+
+// Member reports whether the disk is part of an array of software RAID, which is
+// to be used in its place.
+func (d Disk) Member() bool {
+	for _, h := range d.Holders {
+		if len(h) > 2 && h[:2] == "md" && h[2] >= '0' && h[2] <= '9' {
+			return true
+		}
+	}
+	return false
+}
+
 // Disk is one block device that could hold an operating system or data.
 type Disk struct {
 	Name               string   `json:"name"`                     // /dev/nvme0n1
@@ -104,7 +118,7 @@ type Disk struct {
 	WWNVendorExtension string   `json:"wwnVendorExtension,omitempty"`
 	HCTL               string   `json:"hctl,omitempty"`
 	Firmware           string   `json:"firmware,omitempty"`
-	Bus                string   `json:"bus,omitempty"` // nvme, virtio, scsi, ata, usb, mmc
+	Bus                string   `json:"bus,omitempty"` // nvme, virtio, scsi, ata, usb, mmc, md (BusMD)
 	PCIAddress         string   `json:"pciAddress,omitempty"`
 	NUMANode           int      `json:"numaNode"`
 	Health             *Health  `json:"health,omitempty"`

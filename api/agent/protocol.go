@@ -33,6 +33,8 @@ const (
 	MaxChunk     = 8 << 20          // bytes of a decoded chunk
 	MaxChunks    = 1 << 20          // chunks of one manifest (8 TiB)
 	MaxConfDrive = 64 << 20         // bytes of a config drive
+
+	MaxRAIDVolumes = 2 // of a raid step
 )
 
 // Hello is the first message of a boot. It is sent over TLS to a server that
@@ -76,6 +78,7 @@ const (
 	StepClean    = "clean"    // metadata erase of the disks named
 	StepWrite    = "write"    // image, config drive, boot entry
 	StepDeploy   = "deploy"   // a method of the ramdisk; older agents refuse it
+	StepRAID     = "raid"     // arrays of software RAID
 	StepReboot   = "reboot"   // end of the conversation
 	StepPowerOff = "poweroff" // end of the conversation
 )
@@ -90,6 +93,7 @@ type Step struct {
 	Write *WriteStep `json:"write,omitempty"`
 
 	Deploy *DeployStep `json:"deploy,omitempty"`
+	RAID   *RAIDStep   `json:"raid,omitempty"`
 }
 
 // DiskRef names one disk. Every field that is set must match the disk found at
@@ -118,6 +122,23 @@ type WriteStep struct {
 	ConfigDrive     string `json:"configDrive,omitempty"`
 	ConfigDriveSize int64  `json:"configDriveSize,omitempty"`
 	BootLabel       string `json:"bootLabel,omitempty"` // name of the EFI boot entry
+}
+
+// RAIDStep deletes the software RAID that ingot made on the machine's disks and
+// makes what is wanted instead. What was on the disks of a volume is lost. An
+// agent of before this step refuses it by its kind.
+type RAIDStep struct {
+	For     string       `json:"for"`             // what is declared; said again in the result
+	Disks   []DiskRef    `json:"disks,omitempty"` // where arrays may be deleted
+	Volumes []RAIDVolume `json:"volumes,omitempty"`
+}
+
+// RAIDVolume is an array to be made. Volumes may share disks.
+type RAIDVolume struct {
+	Name  string    `json:"name,omitempty"` // empty: its number, from 0
+	Level string    `json:"level"`          // 0, 1, 1+0
+	Size  int64     `json:"size,omitempty"` // bytes; 0: all there is
+	Disks []DiskRef `json:"disks"`
 }
 
 // Manifest lists the chunks of a decoded (raw) image in order of offset. Ranges
@@ -155,11 +176,13 @@ type Result struct {
 	Clean     *CleanResult `json:"clean,omitempty"`
 
 	Deploy *DeployResult `json:"deploy,omitempty"`
+	RAID   *RAIDResult   `json:"raid,omitempty"`
 }
 
 // StepError says why a step failed. Code is one of the diagnosis codes of
 // pkg/explain where the agent can tell (disk-small, disk-mismatch, disk-io,
-// image-chunk, image-unreachable, clean-failed, inspect-failed, step-refused).
+// image-chunk, image-unreachable, clean-failed, inspect-failed, softraid-failed,
+// step-refused).
 type StepError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
@@ -176,6 +199,12 @@ type WriteResult struct {
 // CleanResult lists what was erased.
 type CleanResult struct {
 	Disks []DiskRef `json:"disks"`
+}
+
+// RAIDResult lists the devices made, in the order of the volumes.
+type RAIDResult struct {
+	For     string    `json:"for"`
+	Devices []DiskRef `json:"devices,omitempty"`
 }
 
 // Error is the body of every answer that is not 2xx.

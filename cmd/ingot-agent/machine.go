@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,13 +19,15 @@ import (
 	"github.com/ingot-metal/ingot/agent/efi"
 	"github.com/ingot-metal/ingot/agent/erase"
 	"github.com/ingot-metal/ingot/agent/inspect"
+	"github.com/ingot-metal/ingot/agent/raid"
 	api "github.com/ingot-metal/ingot/api/agent"
 )
 
 // machine is the real thing behind agent.Devices.
 type machine struct {
-	here *inspect.Collector
-	log  *slog.Logger
+	here   *inspect.Collector
+	arrays raid.System
+	log    *slog.Logger
 }
 
 func (m *machine) finder() disk.Finder { return disk.Finder{Dev: "/dev", Lookup: m.here.Disk} }
@@ -39,7 +42,23 @@ func (m *machine) Inspect(ctx context.Context, p agent.Progress) (api.Inventory,
 }
 
 func (m *machine) Clean(ctx context.Context, s api.CleanStep, p agent.Progress) (api.CleanResult, error) {
-	return erase.Eraser{Finder: m.finder(), Partitions: m.here.Partitions}.Clean(ctx, s, p)
+	// An array that is made of nothing but these disks goes with them.
+	names := make([]string, len(s.Disks))
+	for i, d := range s.Disks {
+		names[i] = strings.TrimPrefix(d.Name, "/dev/")
+	}
+	if err := m.arrays.Stop(ctx, names); err != nil {
+		return api.CleanResult{}, err
+	}
+	return m.eraser().Clean(ctx, s, p)
+}
+
+func (m *machine) eraser() erase.Eraser {
+	return erase.Eraser{Finder: m.finder(), Partitions: m.here.Partitions}
+}
+
+func (m *machine) RAID(ctx context.Context, s api.RAIDStep, p agent.Progress) (api.RAIDResult, error) {
+	return raid.Maker{Finder: m.finder(), System: m.arrays, Clean: m.eraser().Clean, Now: time.Now}.Make(ctx, s, p)
 }
 
 func (m *machine) Write(ctx context.Context, s api.WriteStep, src agent.Source, p agent.Progress) (api.WriteResult, error) {

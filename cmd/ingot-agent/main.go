@@ -14,6 +14,7 @@ import (
 	"github.com/ingot-metal/ingot/agent/bare"
 	"github.com/ingot-metal/ingot/agent/deploy"
 	"github.com/ingot-metal/ingot/agent/inspect"
+	"github.com/ingot-metal/ingot/agent/raid"
 )
 
 // lastWords is how long a fatal message stays on the screen.
@@ -63,7 +64,10 @@ func run(ctx context.Context, log *slog.Logger) (end agent.End, err error) {
 	if err != nil {
 		return end, fmt.Errorf("kernel arguments: %w", err)
 	}
+	arrays := raid.System{Sys: "/sys", Dev: "/dev", Log: log}
+	arrays.Assemble(ctx)
 	here := inspect.Here(args.MAC)
+	here.Array = arrays.Array
 	// A third for us; the rest is page tables, the kernel and the ramdisk.
 	debug.SetMemoryLimit(int64(here.MemoryMiB()) << 20 / 3)
 	if err := bare.Network(ctx, args.MAC, log); err != nil {
@@ -72,7 +76,7 @@ func run(ctx context.Context, log *slog.Logger) (end agent.End, err error) {
 	return agent.Run(ctx, agent.Config{
 		Args: args, Log: log, Build: version(),
 		Identity: agent.Identity{MACs: here.MACs(), SMBIOS: here.UUID(), MemoryMiB: here.MemoryMiB(), Firmware: here.Mode()},
-		Devices:  &machine{here: here, log: log},
+		Devices:  &machine{here: here, arrays: arrays, log: log},
 		SetClock: func(now time.Time) {
 			tv := unix.NsecToTimeval(now.UnixNano())
 			if err := unix.Settimeofday(&tv); err != nil {

@@ -15,7 +15,10 @@ import (
 
 // always are loaded on every machine: no device asks for them.
 func always() []string {
-	return []string{"sd_mod", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "evdev"}
+	return []string{
+		"sd_mod", "efivarfs", "vfat", "nls_cp437", "nls_ascii", "evdev",
+		"md_mod", "raid0", "raid1", "raid10", // no device asks for an array
+	}
 }
 
 // onDemand are loaded when a device of the machine asks for them.

@@ -484,16 +484,3 @@ func TestServicing(t *testing.T) {
 	edit(s, &metal3.HostFirmwareComponents{}, func(h *metal3.HostFirmwareComponents) { h.Spec.Updates = []metal3.FirmwareUpdate{} })
 	s.await("on", func() bool { b := s.bmh(); return b.Status.PoweredOn && b.Status.ErrorType == "" })
 }
-
-// What nobody makes stops the host, and says so.
-func TestSoftwareRAIDIsRefused(t *testing.T) {
-	s := newShop(t, treebmc.Options{}, func(b *metal3.BareMetalHost) {
-		b.Spec.RAID = &metal3.RAIDConfig{SoftwareRAIDVolumes: []metal3.SoftwareRAIDVolume{{Level: "1"}}}
-	})
-	s.await("in error", func() bool {
-		st := s.bmh().Status
-		return st.ErrorType == metal3.PreparationError && strings.HasPrefix(st.ErrorMessage, "raid-software: ") && st.Provisioning.State == metal3.StatePreparing
-	})
-	edit(s, &metal3.BareMetalHost{}, func(b *metal3.BareMetalHost) { b.Spec.RAID = nil })
-	s.await("available", s.state(metal3.StateAvailable, ""))
-}

@@ -26,9 +26,6 @@ import (
 // planChange reads what is, and names the next change.
 func (e *Engine) planChange(ctx context.Context, in Input, a host.Action) Post {
 	w, prepares := in.Host.Wants, in.Host.Op.Kind == host.OpPrepare
-	if prepares && w.SoftwareRAID {
-		return failed(a, changeProblem(in, "raid-software", fmt.Sprintf("spec.raid.softwareRAIDVolumes lists %d", len(in.BMH.Spec.RAID.SoftwareRAIDVolumes))))
-	}
 	c, err := e.conn(ctx, in)
 	if err != nil {
 		return failed(a, bmcProblem(ctx, in, err))

@@ -156,7 +156,6 @@ func TestPlanRefuses(t *testing.T) {
 		code  string
 		class host.Class
 	}{
-		{name: "software RAID", wants: host.Wants{SoftwareRAID: true}, code: "raid-software", class: host.Wait},
 		{name: "a level the controller lacks", wants: host.Wants{RAID: volume}, code: "raid-impossible", class: host.Wait},
 		{name: "no RAID over this protocol", wants: host.Wants{RAID: volume}, conn: mute{}, code: "raid-unsupported", class: host.Wait},
 	} {

@@ -100,6 +100,9 @@ type Engine struct {
 	// LoaderURL is where a machine that boots by UEFI HTTP finds its loader, for
 	// BMCs that take it; empty, or nil: DHCP says it.
 	LoaderURL func() string
+	// RootVolume tells which of a host's software RAID volumes is to be booted;
+	// nil: the first.
+	RootVolume func(context.Context, types.NamespacedName) (int, error)
 	// Post takes what came of an action. It must not block.
 	Post func(types.NamespacedName, Post)
 

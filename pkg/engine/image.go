@@ -10,6 +10,8 @@ import (
 	"maps"
 	"strings"
 
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+
 	"github.com/ingot-metal/ingot/api/agent"
 	"github.com/ingot-metal/ingot/pkg/blob"
 	"github.com/ingot-metal/ingot/pkg/host"
@@ -196,7 +198,17 @@ func (e *Engine) choose(ctx context.Context, in Input) (inventory.Choice, *host.
 	if err != nil {
 		return inventory.Choice{}, NewProblem("inspect-failed", nil, "the inventory of this boot cannot be read: "+err.Error())
 	}
-	c, err := inventory.ChooseDisk(inv.Disks, record.Hints(in.BMH), in.BMH.Annotations[strictHints] == "true")
+	hints := record.Hints(in.BMH)
+	if hints == nil {
+		root, err := e.rootArray(ctx, in)
+		if err != nil {
+			return inventory.Choice{}, NewProblem("api-slow", nil, err.Error())
+		}
+		if root != "" {
+			hints = &metal3.RootDeviceHints{DeviceName: root}
+		}
+	}
+	c, err := inventory.ChooseDisk(inv.Disks, hints, in.BMH.Annotations[strictHints] == "true")
 	if err == nil {
 		return c, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 	boot := in.Host.Boot.ID
 	step := agent.Step{ID: a.StepID, Epoch: in.epoch}
+	arrays := false
 	var secrets map[string][]byte
 	switch a.Step {
 	case host.PhaseInspect:
@@ -38,6 +40,13 @@ func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 			return failed(a, NewProblem("clean-failed", nil, "the inventory of this boot cannot be read: "+err.Error()))
 		}
 		step.Kind, step.Clean = agent.StepClean, &agent.CleanStep{Disks: cleanable(inv.Disks)}
+		arrays = slices.ContainsFunc(inv.Disks, func(d agent.Disk) bool { return d.Bus == agent.BusMD })
+	case host.PhaseSoftRAID:
+		var p *host.Problem
+		if step.RAID, p = e.softRAID(ctx, in); p != nil {
+			return failed(a, p)
+		}
+		step.Kind = agent.StepRAID
 	case host.PhaseWrite:
 		var p *host.Problem
 		if step.Write, secrets, p = e.write(ctx, in); p != nil {
@@ -65,8 +74,10 @@ func (e *Engine) runStep(ctx context.Context, in Input, a host.Action) Post {
 		return failed(a, e.stepProblem(in, a.Step, res.Error))
 	case a.Step == host.PhaseInspect:
 		return e.inspected(ctx, in, a, res.Inventory)
+	case a.Step == host.PhaseSoftRAID:
+		return softRAIDMade(a, res.RAID)
 	}
-	return Post{Event: host.Outcome{Seq: a.Seq}}
+	return Post{Event: host.Outcome{Seq: a.Seq, Arrays: arrays}}
 }
 
 // stepProblem is what an agent says went wrong. Its words come from the network:
@@ -75,11 +86,12 @@ func (e *Engine) stepProblem(in Input, step host.Phase, err *agent.StepError) *h
 	code := err.Code
 	switch code {
 	case "disk-small", "disk-mismatch", "disk-io", "disk-4k", "disk-in-use", "disk-readonly",
-		"image-chunk", "image-unreachable", "deploy-failed", "clean-failed", "inspect-failed", "step-refused", "boot-entry":
+		"image-chunk", "image-unreachable", "deploy-failed", "clean-failed", "inspect-failed", "step-refused", "softraid-failed", "boot-entry":
 	default:
 		code = map[host.Phase]string{
 			host.PhaseInspect: "inspect-failed", host.PhaseClean: "clean-failed", host.PhaseWrite: "disk-io",
-			host.PhaseDeploy: "deploy-failed",
+			host.PhaseDeploy:   "deploy-failed",
+			host.PhaseSoftRAID: "softraid-failed",
 		}[step]
 	}
 	msg := err.Message
@@ -94,7 +106,8 @@ func (e *Engine) stepProblem(in Input, step host.Phase, err *agent.StepError) *h
 func cleanable(disks []agent.Disk) []agent.DiskRef {
 	var refs []agent.DiskRef
 	for _, d := range disks {
-		if !d.ReadOnly && !d.Removable && d.Size > 0 {
+		// An array goes with the disks that it is made of.
+		if !d.ReadOnly && !d.Removable && d.Size > 0 && d.Bus != agent.BusMD {
 			refs = append(refs, ref(d))
 		}
 	}

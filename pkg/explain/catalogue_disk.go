@@ -95,6 +95,27 @@ func diskDiagnoses() []Diagnosis {
 			Class: Retry,
 		},
 		{
+			Code:     "softraid-failed",
+			Title:    "software RAID was not made",
+			Cause:    "the agent could not make or delete the arrays that spec.raid.softwareRAIDVolumes asks for, so the host is not handed out",
+			Evidence: "The volume, the disk and the kernel's error.",
+			Remedy: []string{
+				"look at the disk that is shown; or change spec.raid.softwareRAIDVolumes",
+			},
+			Class: Retry,
+		},
+		{
+			Code:     "softraid-disks",
+			Title:    "software RAID does not fit the disks",
+			Cause:    "spec.raid.softwareRAIDVolumes asks for arrays that this machine has too few disks for, or that it could not boot from",
+			Evidence: "The volume, and what is in its way.",
+			Remedy: []string{
+				"make the volume for the image a mirror (level 1) of disks that no other volume uses, or name the disk to boot from with spec.rootDeviceHints",
+				"add disks to the machine, or remove spec.raid.softwareRAIDVolumes",
+			},
+			Class: Wait,
+		},
+		{
 			Code:     "step-refused",
 			Title:    "agent refused its order",
 			Cause:    "the agent refused a step: it was from an older owner of the host, or not complete",

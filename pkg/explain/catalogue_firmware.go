@@ -4,17 +4,6 @@ package explain
 func firmwareDiagnoses() []Diagnosis {
 	return []Diagnosis{
 		{
-			Code:     "raid-software",
-			Title:    "software RAID is not made",
-			Cause:    "spec.raid.softwareRAIDVolumes asks for software RAID, which ingot does not make; nothing was changed",
-			Evidence: "How many volumes are listed.",
-			Remedy: []string{
-				"take it out: kubectl -n {namespace} patch bmh {host} --type merge -p '{\"spec\":{\"raid\":{\"softwareRAIDVolumes\":null}}}' || take softwareRAIDVolumes out of spec.raid",
-				"let the image make the RAID at its first start, or use hardwareRAIDVolumes",
-			},
-			Class: Terminal,
-		},
-		{
 			Code:     "raid-unsupported",
 			Title:    "BMC makes no RAID volumes",
 			Cause:    "spec.raid.hardwareRAIDVolumes is set, and this machine's BMC cannot change RAID volumes; nothing was changed",

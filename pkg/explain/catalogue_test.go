@@ -68,9 +68,9 @@ func TestCatalogueCovers(t *testing.T) {
 		image-unreachable image-checksum image-checksum-file image-truncated image-format image-chunk
 		userdata-missing userdata-invalid firstboot-silent boot-entry
 		paused detached status-annotation hardware-profile held consumer limit delete-stuck secret-changed replica-moved
-		raid-software raid-unsupported raid-impossible raid-failed raid-readback settings-refused firmware-failed
+		raid-unsupported raid-impossible raid-failed raid-readback settings-refused firmware-failed
 		secure-boot change-slow change-endless
-		clean-failed inspect-failed step-refused agent-lost image-write-slow bmc-licence`) {
+		clean-failed inspect-failed step-refused softraid-failed softraid-disks agent-lost image-write-slow bmc-licence`) {
 		if _, ok := explain.Lookup(code); !ok {
 			t.Errorf("the catalogue lacks %s", code)
 		}

@@ -38,7 +38,7 @@ func (h *Host) changes(kind OpKind) bool {
 	w := h.Wants
 	switch kind {
 	case OpPrepare:
-		return w.SoftwareRAID || h.raidDue() || w.Settings || w.Updates
+		return h.raidDue() || w.Settings || w.Updates
 	case OpService:
 		return w.Settings && w.LiveSettings || w.Updates && w.LiveUpdates
 	}

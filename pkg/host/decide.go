@@ -89,6 +89,8 @@ func (s *stepper) available() bool {
 		return s.to(Inspecting)
 	case h.changes(OpPrepare), w.Hints != "" && w.Hints != h.Hints:
 		return s.to(Preparing)
+	case w.SoftRAID != h.SoftRAID:
+		return s.to(Preparing)
 	case w.Image != nil && w.Online:
 		if s.m.MaxTries > 0 && h.FailCount >= s.m.MaxTries {
 			h.FailCount-- // this is no further try

@@ -26,6 +26,9 @@ type Outcome struct {
 	Change   *Change
 	RAID     string // of PlanChange: Wants.RAID, if the volumes are so
 	Switched bool   // of SetSecureBoot: it was not so before
+
+	SoftRAID string // of PhaseSoftRAID: the Wants.SoftRAID that was made
+	Arrays   bool   // of PhaseClean: there were arrays, and the disks are others now
 }
 
 // PowerRead is a poll that found something: another power, or another health.
@@ -126,7 +129,7 @@ type Action struct {
 	Lasting    bool        // SetBoot FromMedia: from now on; else once
 	Media      string      // InsertMedia: URL
 	Legacy     bool        // SetBoot: BIOS, not UEFI
-	Step       Phase       // RunStep: PhaseInspect, PhaseClean, PhaseWrite, PhaseDeploy
+	Step       Phase       // RunStep: PhaseInspect, PhaseClean, PhaseSoftRAID, PhaseWrite, PhaseDeploy
 	StepID     string      // RunStep
 	Annotation string      // Unannotate
 	BootID     string      // EndAgent

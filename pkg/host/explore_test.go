@@ -21,6 +21,18 @@ func TestExplore(t *testing.T) {
 			func(w *Wants) { w.Image = img("b") },
 			func(w *Wants) { w.CleaningDisabled = !w.CleaningDisabled },
 		},
+		"software raid": {
+			func(w *Wants) { w.SoftRAID = "" },
+			func(w *Wants) { w.SoftRAID = "a" },
+			func(w *Wants) { w.SoftRAID = "b" },
+			func(w *Wants) { w.Image = img("a") },
+		},
+		"software raid, uncleaned": {
+			func(w *Wants) { w.SoftRAID = "" },
+			func(w *Wants) { w.SoftRAID = "a" },
+			func(w *Wants) { w.CleaningDisabled = !w.CleaningDisabled },
+			func(w *Wants) { w.InspectAgain = true },
+		},
 		"paused": {
 			func(w *Wants) { w.Paused = !w.Paused },
 			func(w *Wants) { w.Image = img("a") },
@@ -58,8 +70,7 @@ func TestExplore(t *testing.T) {
 				w.RAID, w.Settings, w.Updates, w.Firmware = `[{"level":"1"}]`, true, true, "f1"
 			},
 			func(w *Wants) { w.RAID, w.Settings, w.Updates, w.Firmware = "[]", false, false, "" },
-			func(w *Wants) { w.RAID, w.SoftwareRAID = "", true },
-			func(w *Wants) { w.SoftwareRAID = false },
+			func(w *Wants) { w.RAID = "" },
 		},
 		"service": {
 			func(w *Wants) { w.ExternallyProvisioned = true },
@@ -234,6 +245,10 @@ func (e *explorer) moves(h Host) []move {
 			o.Power = PowerOn
 		case PhaseSecureOn:
 			o.Switched = true
+		case PhaseSoftRAID:
+			// The answer to what was asked for may come when something else is.
+			add("done-older", Outcome{Seq: h.Seq, Power: h.Power, SoftRAID: "a"})
+			o.SoftRAID = h.Wants.SoftRAID
 		}
 		if h.Op.Phase != PhaseHello && h.Op.Phase != PhaseRamdisk {
 			add("done", o)
@@ -278,10 +293,10 @@ func fold(h Host) string {
 	w := h.Wants
 	w.Generation = 0
 	return fmt.Sprintln(h.State, h.Power, h.Good, h.GoodAt, h.GoodWith, min(h.ErrorCount, 4), min(h.FailCount, 5), h.Dirty, h.Detached, h.Gone,
-		url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
+		h.SoftRAID, w.SoftRAID, url(h.Provisioned), url(h.LastTried), p, op, b, url(w.Image), w.Detach != nil && w.Detach.Force, w.Detach != nil,
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
 		w.InspectionDisabled, w.FastInspect, w.Hints, h.Hints, w.BMCOptions, w.CleaningDisabled, w.Deleting,
-		h.RAID, h.SecureBoot, w.RAID, w.SoftwareRAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates,
+		h.RAID, h.SecureBoot, w.RAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates,
 		w.DataImage, w.BuildsRamdisk, w.RamdiskVersion, val(h.Media), val(h.Ramdisk))
 }
 
@@ -310,6 +325,7 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			awaited++
 		}
 		write, clean := a.Verb == RunStep && (a.Step == PhaseWrite || a.Step == PhaseDeploy), a.Verb == RunStep && a.Step == PhaseClean
+		arrays := a.Verb == RunStep && a.Step == PhaseSoftRAID
 		agentless := h.Op != nil && h.Op.Kind == OpInspect && h.Wants.FastInspect
 		media := a.Verb == InsertMedia || a.Verb == EjectMedia
 		touches := a.Verb == SetBoot || a.Verb == RunStep || a.Verb == OrderBoot || a.Verb == SetPower || media ||
@@ -338,7 +354,13 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			fail("a write that leaves the host clean")
 		case clean && (h.Wants.CleaningDisabled || h.State != Preparing && h.State != Deprovisioning):
 			fail("an erase that what is declared does not ask for")
-		case (write || a.Verb == ChooseDisk || clean) && (h.Boot == nil || h.InventoryBoot != h.Boot.ID):
+		case arrays && (h.State != Preparing || h.Wants.Deleting || before.SoftRAID == h.Wants.SoftRAID && (before.Op == nil || before.Op.Phase != PhaseClean)):
+			fail("arrays are made or deleted that what is declared does not ask for")
+		case arrays && (!h.Dirty || h.SoftRAID != RAIDUnknown):
+			fail("arrays are believed to be there while they are made")
+		case write && h.SoftRAID == RAIDUnknown:
+			fail("an image for arrays that were not made")
+		case (write || a.Verb == ChooseDisk || clean || arrays) && (h.Boot == nil || h.InventoryBoot != h.Boot.ID):
 			fail("%s by an inventory of another boot, or the BMC's", a.Step)
 		case touches && agentless:
 			fail("%s in an inspection without a boot", a.Verb)

@@ -99,13 +99,14 @@ type Wants struct {
 
 	// What is declared of firmware and RAID (change.go).
 	RAID         string // hardware RAID volumes, as one text; empty: they are left alone
-	SoftwareRAID bool   // which nobody makes
 	SecureBoot   bool   // spec.bootMode: UEFISecureBoot
 	Firmware     string // another text for other settings, updates or policy
 	Settings     bool   // firmware settings are declared that are not in force
 	Updates      bool   // firmware updates are declared that were not carried out
 	LiveSettings bool   // a machine in use may be changed when it next starts
 	LiveUpdates  bool
+
+	SoftRAID string // software RAID volumes, as one text; empty: there are to be none
 }
 
 // Managed reports whether the host names a BMC.
@@ -155,6 +156,10 @@ type Op struct {
 	Again  bool    // its phase was entered by an earlier process
 }
 
+// RAIDUnknown is Host.SoftRAID from the moment that arrays are made or deleted
+// until that is known to be done. It is never what is declared.
+const RAIDUnknown = "[]"
+
 // Host is all that the life cycle knows of one host.
 type Host struct {
 	Key   string // namespace/name; spreads retries, nothing else
@@ -186,6 +191,7 @@ type Host struct {
 	GaveUp        State // left unfinished, so that the host could be deleted
 
 	RAID       string // Wants.RAID that was last found to be so
+	SoftRAID   string // Wants.SoftRAID that is on the disks, or RAIDUnknown
 	SecureBoot bool   // switched on by us
 }
 
@@ -262,6 +268,8 @@ const (
 	PhaseInsert       Phase = "insert-media"    // an image into the virtual drive
 	PhaseEject        Phase = "eject-media"     // the virtual drive is emptied
 	PhaseMediaBoot    Phase = "boot-media"      // later starts from the virtual drive
+
+	PhaseSoftRAID Phase = "software-raid" // agent: arrays, or none
 )
 
 // phases lists each operation's phases in order. Those that a host does not need
@@ -271,7 +279,7 @@ var phases = map[OpKind][]Phase{
 	OpInspect: {PhaseFacts, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
 	OpPrepare: {
 		PhasePlan, PhaseChange, PhaseRestart, PhaseSettle,
-		PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseStop,
+		PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseSoftRAID, PhaseStop,
 	},
 	OpProvision: {
 		PhaseImage, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect,
@@ -293,7 +301,7 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 		return skip
 	}
 	erases := kind == OpPrepare || kind == OpDeprovision
-	if erases && !h.cleans(kind) && p != PhaseStop && (!h.ejects(kind) || p != PhaseOff && p != PhaseEject) {
+	if erases && !h.cleans(kind) && p != PhaseStop && (p == PhaseClean || !h.makesRAID(kind)) && (!h.ejects(kind) || p != PhaseOff && p != PhaseEject) {
 		return true
 	}
 	if kind == OpInspect && h.Wants.FastInspect {
@@ -309,6 +317,8 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 		return h.Agent()
 	case PhaseStart:
 		return h.Agent() && kind != OpPowerOn
+	case PhaseSoftRAID:
+		return !h.makesRAID(kind)
 	case PhaseInspect:
 		return kind != OpInspect && h.Agent() && h.InventoryBoot == h.Boot.ID
 	case PhaseStop:
@@ -327,6 +337,12 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 		return h.Op != nil && h.Op.Hard
 	}
 	return false
+}
+
+// makesRAID reports whether an operation makes the declared arrays, or deletes
+// those that are no longer declared. What an interrupted one left is made anew.
+func (h *Host) makesRAID(kind OpKind) bool {
+	return kind == OpPrepare && h.Wants.SoftRAID != h.SoftRAID
 }
 
 // cleans reports whether an operation erases disks: only while the declared

@@ -45,6 +45,14 @@ func (s *stepper) outcome(e Outcome) {
 		h.InventoryBoot = h.Boot.ID
 	case PhaseClean:
 		h.Dirty = false
+		arrays := e.Arrays || h.SoftRAID != ""
+		h.SoftRAID = "" // they went with what they were made of
+		if arrays && !h.makesRAID(h.Op.Kind) {
+			h.InventoryBoot = ""
+		}
+	case PhaseSoftRAID:
+		// The disks are others than were seen before.
+		h.SoftRAID, h.InventoryBoot = e.SoftRAID, ""
 	case PhaseInsert, PhaseRamdiskMedia:
 		if h.Media != nil {
 			h.Media = &Media{URL: h.Media.URL, Use: h.Media.Use, In: true}
@@ -100,6 +108,9 @@ func (s *stepper) failed(p Problem) {
 		// The operating system does not listen, or the BMC cannot ask it.
 		s.next(PhaseSoftOff)
 		return
+	}
+	if h.Op.Phase == PhaseSoftRAID && p.Code == "step-refused" {
+		s.endAgent() // it is older than the step: boot the one of today
 	}
 	h.Op = nil
 	if p.Code == "disk-mismatch" {
@@ -169,7 +180,7 @@ func (s *stepper) lost() {
 		return
 	}
 	switch h.Op.Phase {
-	case PhaseInspect, PhaseClean, PhaseDisk, PhaseWrite, PhaseDeploy:
+	case PhaseInspect, PhaseClean, PhaseSoftRAID, PhaseDisk, PhaseWrite, PhaseDeploy:
 		s.emit(Action{Verb: Cancel})
 		h.Seq++
 		s.failed(Problem{Code: "agent-lost", Class: Retry, Seen: []string{
@@ -218,7 +229,7 @@ func (s *stepper) contested(e Contested) {
 		if h.Problem == nil && !h.Wants.Paused && !h.Detached {
 			s.problem(OpInspect, p)
 		}
-	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite || h.Op.Phase == PhaseDeploy:
+	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseSoftRAID || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite || h.Op.Phase == PhaseDeploy:
 		if h.Op.Entered {
 			s.emit(Action{Verb: Cancel})
 			h.Seq++
@@ -249,6 +260,8 @@ func (s *stepper) timeout() Problem {
 		return Problem{Code: "inspect-failed", Class: Retry, Seen: []string{fmt.Sprintf("no inventory after %s", after)}}
 	case PhaseClean:
 		return Problem{Code: "clean-failed", Class: Retry, Seen: []string{fmt.Sprintf("not finished after %s", after)}}
+	case PhaseSoftRAID:
+		return Problem{Code: "softraid-failed", Class: Retry, Seen: []string{fmt.Sprintf("not made after %s", after)}}
 	case PhaseWrite:
 		return Problem{Code: "image-write-slow", Class: Retry, Seen: []string{fmt.Sprintf("not finished after %s", after)}}
 	case PhaseImage:

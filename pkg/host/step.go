@@ -287,6 +287,9 @@ func (s *stepper) obsolete() bool {
 	case s.serviceEnds():
 		s.drop()
 		return true
+	case h.Op.Phase == PhaseSoftRAID && !h.Op.Entered && !h.makesRAID(h.Op.Kind):
+		s.drop() // likewise
+		return true
 	}
 	return false
 }
@@ -410,7 +413,7 @@ func (s *stepper) enter() {
 		}
 		op.Deadline = h.Boot.Ordered.Add(s.m.HelloTimeout)
 		return
-	case PhaseInspect, PhaseClean, PhaseWrite, PhaseDeploy:
+	case PhaseInspect, PhaseClean, PhaseSoftRAID, PhaseWrite, PhaseDeploy:
 		if !h.Agent() {
 			s.next("")
 			return
@@ -418,6 +421,9 @@ func (s *stepper) enter() {
 		a.Verb, a.Step, limit = RunStep, op.Phase, s.m.StepTimeout
 		if op.Phase == PhaseWrite || op.Phase == PhaseDeploy {
 			h.Dirty, limit = true, s.m.ImageTimeout
+		}
+		if op.Phase == PhaseSoftRAID {
+			h.Dirty, h.SoftRAID = true, RAIDUnknown
 		}
 	default: // of another version's record
 		s.next("")

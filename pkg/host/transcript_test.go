@@ -122,6 +122,9 @@ func (p *player) command(line string) {
 			p.boots++
 			o.BootID = fmt.Sprintf("boot%d", p.boots)
 		}
+		if p.h.Op != nil && p.h.Op.Phase == PhaseSoftRAID {
+			o.SoftRAID = p.h.Wants.SoftRAID
+		}
 		p.step(o)
 	case "plan":
 		o := Outcome{Seq: p.h.Seq, RAID: p.h.Wants.RAID}
@@ -269,8 +272,6 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.Deleting = on
 	case "raid":
 		w.RAID = v
-	case "softraid":
-		w.SoftwareRAID = on
 	case "secure":
 		w.SecureBoot = on
 	case "settings":
@@ -279,6 +280,8 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.Updates, w.Firmware = v != "", v
 	case "service":
 		w.LiveSettings, w.LiveUpdates = on, on
+	case "softraid":
+		w.SoftRAID = v
 	default:
 		p.t.Fatalf("unknown wish %q", k)
 	}

@@ -91,6 +91,8 @@ func (op Op) waits() string {
 		return "the disk to be chosen"
 	case PhaseClean:
 		return "the agent to erase the disks' metadata"
+	case PhaseSoftRAID:
+		return "the agent to make or delete the software RAID"
 	case PhaseWrite:
 		return "the agent to write the image"
 	case PhasePlan:

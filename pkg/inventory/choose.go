@@ -198,6 +198,8 @@ func reject(d agent.Disk, tests []hintTest) string {
 		named = named || t.names
 	}
 	switch {
+	case d.Member():
+		return "part of a software RAID array, which is to be used in its place"
 	case d.ReadOnly:
 		return "read-only"
 	case d.Size <= 0:

@@ -59,6 +59,7 @@ type Config struct {
 	Kinds     []Kind // empty: Kinds()
 	MemoryMiB int    // of a QEMU machine; 0: 768
 	DiskBytes int64  // of a QEMU machine's NVMe disk; 0: 8 GiB
+	Disks     int    // that a QEMU machine has; 0: one
 	Accel     string // of QEMU; empty: tcg
 	Network   string // switch (default), or the prefix of TAP devices
 	Wrap      func(argv ...string) []string
@@ -199,10 +200,14 @@ func (l *Lab) machine(ctx context.Context, c Config, k Kind, i int) error {
 	if c.DiskBytes == 0 {
 		c.DiskBytes = 8 << 30
 	}
+	disks := []vm.Disk{{Kind: vm.NVMe, SizeBytes: c.DiskBytes, Serial: fmt.Sprintf("LABNVME%d", i+1)}}
+	for n := 2; n <= c.Disks; n++ {
+		disks = append(disks, vm.Disk{Kind: vm.NVMe, SizeBytes: c.DiskBytes, Serial: fmt.Sprintf("LABNVME%d-%d", i+1, n)})
+	}
 	m, err := vm.New(vm.Config{
 		Name: name, Dir: filepath.Join(c.Dir, name), UUID: uuidOf(name), Serial: "LAB" + fmt.Sprint(i+1),
 		MemoryMiB: c.MemoryMiB, NICs: []vm.NIC{nic}, Mode: k.Mode, NativePXE: k.Native, Accel: c.Accel, Wrap: c.Wrap,
-		Disks:   []vm.Disk{{Kind: vm.NVMe, SizeBytes: c.DiskBytes, Serial: fmt.Sprintf("LABNVME%d", i+1)}},
+		Disks:   disks,
 		Journal: l.Journal,
 	})
 	if err != nil {

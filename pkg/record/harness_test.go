@@ -192,7 +192,8 @@ func anyHost(r *rand.Rand, n int) host.Host {
 		Provisioned: img(), LastTried: img(), FailCount: r.IntN(4), Dirty: r.IntN(2) == 0,
 		InventoryBoot: pick(r, "", "b1"),
 		RAID:          pick(r, "", "[]", `[{"level":"1","numberOfPhysicalDisks":2}]`), SecureBoot: r.IntN(2) == 0,
-		Wants: host.Wants{Generation: 7, Address: "redfish://10.0.0.3", SecretName: "s1", SecretVersion: pick(r, "", "42")},
+		SoftRAID: pick(r, "", host.RAIDUnknown, `[{"level":"1"}]`),
+		Wants:    host.Wants{Generation: 7, Address: "redfish://10.0.0.3", SecretName: "s1", SecretVersion: pick(r, "", "42")},
 	}
 	if r.IntN(2) == 0 {
 		h.Boot = &host.Boot{ID: fmt.Sprintf("boot-%d", n), Ordered: at(), Redeemed: r.IntN(2) == 0, Seen: host.Seen{DHCP: true}}

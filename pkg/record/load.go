@@ -33,7 +33,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	}
 	h.Health = health(st.Conditions)
 	h.Provisioned = deployed(&st.Provisioning.Image, st.Provisioning.CustomDeploy)
-	h.RAID = raid(st.Provisioning.RAID)
+	h.RAID, h.SoftRAID = raid(st.Provisioning.RAID), softRAID(st.Provisioning.RAID)
 	h.Hints = hintsID(st.Provisioning.RootDeviceHints)
 	if Unknown(rec) {
 		takeOver(&h, b, rec)
@@ -110,6 +110,9 @@ func belongs(k host.OpKind, s host.State) bool {
 func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatus {
 	r := *old.DeepCopy()
 	r.Seq, r.Dirty, r.FailCount, r.SecureBoot = h.Seq, h.Dirty, int32(h.FailCount), h.SecureBoot
+	if r.Inventory != nil && h.InventoryBoot == "" {
+		r.Inventory.Boot = "" // the disks are others since
+	}
 	r.LastTried = toProvisioned(h.LastTried)
 	r.Media, r.Ramdisk = toMedia(h.Media), toRamdisk(h.Ramdisk)
 	r.WaitsFor = clip(h.Waits(), maxWaits)

@@ -49,6 +49,7 @@ func BMHStatus(h host.Host, b *metal3.BareMetalHost, id string, now time.Time) m
 		st.Provisioning.RootDeviceHints = Hints(b).DeepCopy()
 	}
 	showRAID(&st, h)
+	showSoftRAID(&st, h)
 	if ref := b.Spec.BMC.CredentialsName; ref != "" && h.Wants.SecretVersion != "" {
 		tried := metal3.CredentialsStatus{Version: h.Wants.SecretVersion}
 		tried.Reference = &corev1.SecretReference{Name: ref, Namespace: b.Namespace}

@@ -37,10 +37,12 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		Hints:                 hintsID(wantedHints(b)),
 		Deleting:              !b.DeletionTimestamp.IsZero(),
 		RAID:                  raid(b.Spec.RAID),
-		SoftwareRAID:          b.Spec.RAID != nil && len(b.Spec.RAID.SoftwareRAIDVolumes) > 0,
 		SecureBoot:            b.Spec.BootMode == metal3.UEFISecureBoot,
 	}
 	w.Image = deployed(b.Spec.Image, b.Spec.CustomDeploy)
+	if text := softRAID(b.Spec.RAID); text != host.RAIDUnknown {
+		w.SoftRAID = text
+	}
 	_, w.Paused = b.Annotations[metal3.PausedAnnotation]
 	if v, ok := b.Annotations[metal3.DetachedAnnotation]; ok {
 		w.Detach = detach(v)

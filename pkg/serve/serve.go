@@ -173,6 +173,9 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		BMCs: bmcs, Images: images, Blobs: store, Secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()},
 		Progress: hub, Log: s.Log, NewID: randomID, Claims: member,
 		HTTPPort: httpPort, HTTPSPort: port(s.l.https), CA: s.ca,
+		RootVolume: func(ctx context.Context, key types.NamespacedName) (int, error) {
+			return hostrecord.RootVolume(ctx, mgr.GetAPIReader(), key)
+		},
 	}
 	hosts := &controller.Hosts{
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Machine: s.Machine,

@@ -1,6 +1,7 @@
 package ipmi
 
 import (
+	"sync/atomic"
 	"testing"
 
 	"github.com/bougou/go-ipmi/pkg/types"
@@ -28,14 +29,17 @@ func TestGlance(t *testing.T) {
 		{name: "a short answer", status: []byte{0x01}, power: bmc.PowerOn},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			commands := 0
+			var others atomic.Int32 // commands but the one: it may be asked again on a slow machine
 			b.intercept(func(netFn, cmd byte, _ []byte) ([]byte, types.CompletionCode, bool) {
-				commands++
-				return tc.status, 0, netFn == netFnChassis && cmd == 0x01
+				status := netFn == netFnChassis && cmd == 0x01
+				if !status {
+					others.Add(1)
+				}
+				return tc.status, 0, status
 			})
 			power, health, err := m.Glance(t.Context())
-			if err != nil || power != tc.power || health != tc.health || commands != 1 {
-				t.Errorf("power %q, health %q, %d commands, %v", power, health, commands, err)
+			if err != nil || power != tc.power || health != tc.health || others.Load() != 0 {
+				t.Errorf("power %q, health %q, %d other commands, %v", power, health, others.Load(), err)
 			}
 		})
 	}

@@ -54,6 +54,7 @@ func (d *devices) Inspect(context.Context, agent.Progress) (api.Inventory, error
 
 // Clean implements agent.Devices.
 func (d *devices) Clean(ctx context.Context, s api.CleanStep, p agent.Progress) (api.CleanResult, error) {
+	d.m.stopArrays(s.Disks)
 	var res api.CleanResult
 	for i, ref := range s.Disks {
 		content, spec, err := d.match(ref)
@@ -93,6 +94,9 @@ func (d *devices) Write(ctx context.Context, s api.WriteStep, src agent.Source, 
 	content, spec, err := d.match(s.Disk)
 	if err != nil {
 		return api.WriteResult{}, err
+	}
+	if spec.Member() {
+		return api.WriteResult{}, fault.New(fault.DiskInUse, "%s is in use by %v", spec.Name, spec.Holders)
 	}
 	if s.Manifest.Size > spec.Size {
 		return api.WriteResult{}, fault.New(fault.DiskSmall, "the image is %d bytes, %s is %d", s.Manifest.Size, spec.Name, spec.Size)

@@ -59,7 +59,7 @@ func (g *guest) found() []api.Disk {
 			disks[i].WWN = ""
 		}
 	}
-	return disks
+	return g.m.withArrays(disks)
 }
 
 // inventory is what inspection finds.
@@ -101,6 +101,8 @@ func (g *guest) inventory() api.Inventory {
 func (g *guest) open(path string) (*disk, api.Disk, error) {
 	for i, d := range g.found() {
 		if d.Name == path {
+			g.m.mu.Lock()
+			defer g.m.mu.Unlock()
 			return g.m.disks[i], d, nil
 		}
 	}

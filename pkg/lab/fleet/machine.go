@@ -19,6 +19,7 @@ const (
 	KindDeploy     = "deploy"       // a deploy method ran; detail: method, the disk's serial
 	KindOSUp       = "os-up"        // the disk's system runs; detail: serial, SHA-256 of its image
 	KindGuest      = "guest"        // what the system itself did: reboot, poweroff
+	KindArray      = "array"        // a software RAID was made; detail: serial, of how many disks
 	KindStuck      = "stuck"        // the machine sits; detail: why
 )
 
@@ -64,11 +65,12 @@ type Machine struct {
 	Protocol Protocol
 	Firmware simbmc.BootMode
 
-	fleet *Fleet
-	hw    hardware
-	body  *simbmc.Memory
-	bmc   *simbmc.BMC
-	disks []*disk // in the order of hw.disks
+	fleet  *Fleet
+	hw     hardware
+	body   *simbmc.Memory
+	bmc    *simbmc.BMC
+	disks  []*disk // in the order of hw.disks, and after them the arrays
+	arrays []array
 
 	mu        sync.Mutex
 	faults    Faults
@@ -91,6 +93,8 @@ func (m *Machine) SetFaults(f Faults) {
 // no whole image.
 func (m *Machine) Images() []string {
 	var list []string
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, d := range m.disks {
 		list = append(list, d.bootable())
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ingot-metal/ingot/agent"
@@ -104,7 +105,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // bootDisk returns the index of the first disk that holds an image.
 func (m *Machine) bootDisk() (int, bool) {
-	for i, d := range m.disks {
+	m.mu.Lock()
+	disks := slices.Clone(m.disks)
+	m.mu.Unlock()
+	for i, d := range disks {
 		if d.bootable() != "" {
 			return i, true
 		}
@@ -120,7 +124,8 @@ func (m *Machine) startDisk(ctx context.Context) {
 		return
 	}
 	if ctx.Err() == nil {
-		m.log(KindOSUp, m.hw.disks[i].Serial+" "+m.disks[i].bootable())
+		serial, digest := m.onDisk(i)
+		m.log(KindOSUp, serial+" "+digest)
 		m.login()
 	}
 }
