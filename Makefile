@@ -8,7 +8,8 @@ GO    ?= go
 # A C compiler is needed for the race detector; without one the tests go without.
 RACE  := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 
-# What links the embedded API is large and slow under the race detector.
+# What links the embedded API is large and slow under the race detector. The walk
+# through the life cycle's states is one goroutine's, and five times as slow.
 HEAVY := ./pkg/kubeapi ./pkg/admission ./e2e/... ./cmd/ingot
 LIGHT  = $(shell $(GO) list ./... | grep -v -e /pkg/kubeapi -e /pkg/admission -e /e2e/ -e /cmd/ingot$$)
 
@@ -27,8 +28,8 @@ test: ## unit, transcript, package and integration tests; no root, no QEMU
 	@$(MAKE) --no-print-directory build
 	@test -n "$(RACE)" || echo "no C compiler: the race detector is left out (apt-get install gcc libc6-dev)"
 	$(GO) vet ./...
-	$(GO) test $(RACE) $(LIGHT)
-	INGOT_BINARY=$(CURDIR)/$(BIN)/ingot $(GO) test $(HEAVY)
+	$(GO) test $(RACE) -skip '^TestExplore$$' $(LIGHT)
+	INGOT_BINARY=$(CURDIR)/$(BIN)/ingot $(GO) test $(HEAVY) ./pkg/host
 
 e2e: ## QEMU journeys, stock clients, kill tests (root)
 	@hack/packages.sh e2e
@@ -43,6 +44,7 @@ e2e-all: ## everything that make e2e has no time for: all 200 kills, all kinds o
 bench: build ## figures beside the budgets of the design
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./pkg/host ./pkg/record ./pkg/image ./pkg/inventory ./pkg/dhcp
 	$(GO) run ./e2e/scale --binary $(BIN)/ingot
+	$(GO) run ./e2e/scale --binary $(BIN)/ingot --hosts 5000 --timeout 45m
 	$(GO) run ./e2e/poll
 
 build: ## bin/ingot
