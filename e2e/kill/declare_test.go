@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/lab"
 )
 
@@ -81,9 +82,9 @@ func remove(ctx context.Context, c client.Client, name string) error {
 	})
 }
 
-func imageSpec(p picture) map[string]any {
+func imageSpec(p rig.Picture) map[string]any {
 	return map[string]any{"image": map[string]any{
-		"url": p.url, "checksum": p.digest, "checksumType": "sha256", "format": "raw",
+		"url": p.URL, "checksum": p.Digest, "checksumType": "sha256", "format": "raw",
 	}}
 }
 

@@ -143,9 +143,9 @@ func (j *journey) life(ctx context.Context) error {
 			"provisioned",
 			[]string{provisionImage, provisionWrite, provisionRestart},
 			func(ctx context.Context, name string, _ lab.Machine) error {
-				return change(ctx, j.c, name, imageSpec(j.demo.picture))
+				return change(ctx, j.c, name, imageSpec(j.demo.Picture))
 			},
-			at(metal3.StateProvisioned, j.demo.url), true, j.round,
+			at(metal3.StateProvisioned, j.demo.URL), true, j.round,
 		},
 		{
 			"available again",
@@ -255,7 +255,7 @@ func (j *journey) audit(m lab.Machine, writes int, holds bool) error {
 	if err != nil || len(disks) != 1 {
 		return fmt.Errorf("%s: disk files %v: %w", m.Name, disks, err)
 	}
-	sum, err := middle(disks[0], j.demo.size)
+	sum, err := middle(disks[0], j.demo.Size)
 	if err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (j *journey) audit(m lab.Machine, writes int, holds bool) error {
 
 // demo is the image that is written, as served from the test's process.
 type demo struct {
-	picture
+	rig.Picture
 	srv    *httptest.Server
 	middle string // digest of all but the partition tables
 	probe  int64  // a place that is written once in a write of the image
@@ -282,8 +282,8 @@ func newDemo(t *testing.T, path string) *demo {
 	}))}
 	t.Cleanup(d.srv.Close)
 	sum := sha256.Sum256(b)
-	d.picture = picture{url: d.srv.URL + "/demo.raw", digest: hex.EncodeToString(sum[:]), size: int64(len(b))}
-	d.middle, err = middle(path, d.size)
+	d.Picture = rig.Picture{URL: d.srv.URL + "/demo.raw", Digest: hex.EncodeToString(sum[:]), Size: int64(len(b))}
+	d.middle, err = middle(path, d.Size)
 	must(t, err)
 	const block = 64 << 10
 	blocks := slices.Collect(slices.Chunk(b, block))

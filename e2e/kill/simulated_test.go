@@ -44,7 +44,8 @@ func TestSimulated(t *testing.T) {
 	dir := keptDir(t)
 	p, err := rig.NewPorts()
 	must(t, err)
-	img := newImages(t)
+	img := rig.NewImages()
+	t.Cleanup(img.Close)
 	boot, err := rig.Pretended(dir)
 	must(t, err)
 	journal, file, err := simbmc.OpenJournal(filepath.Join(dir, "journal.jsonl"), nil)
@@ -59,7 +60,7 @@ func TestSimulated(t *testing.T) {
 	must(t, err)
 	t.Cleanup(f.Close)
 
-	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.host(),
+	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.Host(),
 		"--retry-unit", "200ms", "--boot-timeout", "2m")
 	d := &driver{
 		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, strays: time.Second,
@@ -103,7 +104,7 @@ type waves struct {
 	c        client.WithWatch
 	v        *view
 	d        *driver
-	images   *images
+	images   *rig.Images
 	journal  *simbmc.Journal
 	r        *rand.Rand
 	subjects []*subject
@@ -134,8 +135,8 @@ func (w *waves) run(ctx context.Context) error {
 		default:
 		}
 		w.count++
-		newest := w.images.image(uint64(w.count))
-		before := w.images.image(uint64(max(1, w.count-1)))
+		newest := w.images.Image(uint64(w.count))
+		before := w.images.Image(uint64(max(1, w.count-1)))
 		installs := []string{provisionImage, provisionBoot, provisionWrite, provisionRestart}
 		err := w.all(ctx, installs, func(s *subject, ctx context.Context) error {
 			if s.r.IntN(4) == 0 {
@@ -239,21 +240,21 @@ func (s *subject) enrol(ctx context.Context) error {
 	return s.audit(mark, expect{power: "On", boots: 1, erases: len(s.m.Images())})
 }
 
-func (s *subject) provision(ctx context.Context, p picture) error {
+func (s *subject) provision(ctx context.Context, p rig.Picture) error {
 	mark := s.mark()
 	if err := change(ctx, s.w.c, s.name, imageSpec(p)); err != nil {
 		return err
 	}
-	if err := s.w.v.awaitHost(ctx, s.name, "provisioned", patience, at(metal3.StateProvisioned, p.url)); err != nil {
+	if err := s.w.v.awaitHost(ctx, s.name, "provisioned", patience, at(metal3.StateProvisioned, p.URL)); err != nil {
 		return errors.Join(err, s.story(mark))
 	}
 	if err := s.landed(ctx, mark, fleet.KindOSUp); err != nil {
 		return err
 	}
-	if !slices.Contains(s.m.Images(), p.digest) {
-		return fmt.Errorf("%s: no disk holds %s, but %v", s.name, p.digest, s.m.Images())
+	if !slices.Contains(s.m.Images(), p.Digest) {
+		return fmt.Errorf("%s: no disk holds %s, but %v", s.name, p.Digest, s.m.Images())
 	}
-	want := expect{power: "ForceOff On", boots: 1, writes: 1, digest: p.digest}
+	want := expect{power: "ForceOff On", boots: 1, writes: 1, digest: p.Digest}
 	if !s.agent {
 		want.power, want.boots = "ForceOff On ForceOff On", 2
 	}

@@ -98,7 +98,8 @@ func TestReplicas(t *testing.T) {
 	must(t, err)
 
 	vip := newAddress(t)
-	images := newImages(t)
+	images := rig.NewImages()
+	t.Cleanup(images.Close)
 	journal, file, err := simbmc.OpenJournal(filepath.Join(dir, "journal.jsonl"), nil)
 	must(t, err)
 	t.Cleanup(func() { _ = file.Close() })
@@ -111,7 +112,7 @@ func TestReplicas(t *testing.T) {
 	t.Cleanup(f.Close)
 	for _, name := range []string{"a", "b"} {
 		m := newManager(t, binary, dir, filepath.Join(dir, "api", "kubeconfig"), name,
-			"--allow-loopback", images.host(), "--retry-unit", "200ms", "--boot-timeout", "2m", "--shards", "8")
+			"--allow-loopback", images.Host(), "--retry-unit", "200ms", "--boot-timeout", "2m", "--shards", "8")
 		must(t, m.start())
 		must(t, m.up(time.Minute)) // which keeps its ports from the next
 		vip.managers = append(vip.managers, m)
@@ -386,7 +387,7 @@ type subject struct {
 	v       *view
 	journal *simbmc.Journal
 	m       *fleet.Machine
-	images  *images
+	images  *rig.Images
 	r       *rand.Rand
 }
 
@@ -431,11 +432,11 @@ func (s *subject) change(ctx context.Context, spec map[string]any) error {
 }
 
 func (s *subject) provision(ctx context.Context, n uint64) error {
-	p := s.images.image(n)
+	p := s.images.Image(n)
 	mark := len(s.entries())
-	err := s.change(ctx, map[string]any{"image": map[string]any{"url": p.url, "checksum": p.digest, "checksumType": "sha256", "format": "raw"}})
+	err := s.change(ctx, map[string]any{"image": map[string]any{"url": p.URL, "checksum": p.Digest, "checksumType": "sha256", "format": "raw"}})
 	if err == nil {
-		err = s.v.await(ctx, s.m.Name, metal3.StateProvisioned, p.url)
+		err = s.v.await(ctx, s.m.Name, metal3.StateProvisioned, p.URL)
 	}
 	if err == nil {
 		err = s.landed(ctx, mark, fleet.KindOSUp)
@@ -443,8 +444,8 @@ func (s *subject) provision(ctx context.Context, n uint64) error {
 	if err != nil {
 		return errors.Join(err, s.story(mark))
 	}
-	if !slices.Contains(s.m.Images(), p.digest) {
-		return fmt.Errorf("%s: no disk holds %s, but %v", s.m.Name, p.digest, s.m.Images())
+	if !slices.Contains(s.m.Images(), p.Digest) {
+		return fmt.Errorf("%s: no disk holds %s, but %v", s.m.Name, p.Digest, s.m.Images())
 	}
 	return s.audit(mark, expect{power: "ForceOff On", boots: 1, writes: 1})
 }
