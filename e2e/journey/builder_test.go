@@ -260,6 +260,10 @@ func ramdiskFromABuilder(t *testing.T) {
 		t.Errorf("seen %q", rep.Seen)
 	}
 
+	// The Secret has another version once the host has claimed it.
+	r.await("claimed, the Secret net", func() bool {
+		return shared.Get(r.ctx, client.ObjectKeyFromObject(secret), secret) == nil && len(secret.Finalizers) > 0
+	})
 	ready := func(change func(*metal3.PreprovisioningImage)) {
 		r.answer(metal3.ConditionImageReady, func(p *metal3.PreprovisioningImage) {
 			p.Status.Format = metal3.ImageFormatInitRD
@@ -280,10 +284,6 @@ func ramdiskFromABuilder(t *testing.T) {
 	r.awaitCode("ramdisk-waiting")
 	if got := r.journal.Entries(r.Name, simbmc.KindPower, simbmc.KindBoot); len(got) != 0 {
 		t.Errorf("before an answer that is of use: %+v", got)
-	}
-	// The Secret was claimed meanwhile, or not: its version is what it is now.
-	if err := shared.Get(r.ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
-		t.Fatal(err)
 	}
 	ready(func(*metal3.PreprovisioningImage) {})
 	r.awaitState(metal3.StateAvailable)

@@ -26,6 +26,9 @@ func takeOver(h *host.Host, b *metal3.BareMetalHost, rec *v1alpha1.HostRecord) {
 		// inspected as if it were new.
 		h.State, h.Provisioned = host.Provisioned, fromProvisionedText(rec.Spec.Provisioned)
 	}
+	if h.SoftRAID == host.RAIDUnknown {
+		h.SoftRAID = "" // ours means that nobody knows; Metal3's, that there are none
+	}
 	if h.Provisioned.Live() { // Metal3 left it in the drive
 		h.Media = &host.Media{URL: h.Provisioned.URL, Use: host.MediaLive, In: true}
 	}

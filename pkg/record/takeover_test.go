@@ -59,9 +59,11 @@ func TestTakenOver(t *testing.T) {
 			b := declared(func(b *metal3.BareMetalHost) {
 				b.Spec.Image = &metal3.Image{URL: "http://i", Checksum: "c"}
 				b.Status.Provisioning.State, b.Status.ErrorType = tc.state, tc.err
+				// As Metal3 writes it where there is no software RAID.
+				b.Status.Provisioning.RAID = &metal3.RAIDConfig{SoftwareRAIDVolumes: []metal3.SoftwareRAIDVolume{}}
 			})
 			h := Inherit(Load(b, tc.record, Wants(b, secret("42", "admin", "pw"))), tc.newer)
-			got := host.Host{State: h.State, Provisioned: h.Provisioned, LastTried: h.LastTried, FailCount: h.FailCount, Dirty: h.Dirty}
+			got := host.Host{State: h.State, Provisioned: h.Provisioned, LastTried: h.LastTried, FailCount: h.FailCount, Dirty: h.Dirty, SoftRAID: h.SoftRAID}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
