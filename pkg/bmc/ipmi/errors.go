@@ -37,6 +37,13 @@ func (s rmcpStatus) Error() string {
 	return fmt.Sprintf("session refused, status %#02x", byte(s))
 }
 
+// outOfStep reports whether a refusal may come of two sides that speak of different
+// messages of the key exchange, as well as of a wrong user or password.
+func outOfStep(err error) bool {
+	var s rmcpStatus
+	return errors.Is(err, errPassword) || errors.As(err, &s) && (s == 0x02 || s == 0x08 || s == 0x0d || s == 0x0f)
+}
+
 // refusesSuite reports whether another cipher suite may be welcome.
 func refusesSuite(err error) bool {
 	var s rmcpStatus

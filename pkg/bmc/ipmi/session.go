@@ -21,6 +21,7 @@ type session struct {
 	message  byte // sequence number of IPMI messages, 6 bits
 	random   io.Reader
 	pause    time.Duration // before a datagram is sent again; grows
+	repeated bool          // a message of the key exchange was sent again
 }
 
 // tries of a datagram, the first included.
@@ -35,8 +36,16 @@ func connect(ctx context.Context, address string, creds bmc.Credentials, privile
 	}
 	s := &session{conn: conn, random: o.Random, pause: o.Pause}
 	for _, suite := range suites() {
+		if err = s.exchangeKeys(ctx, suite, creds, privilege); s.repeated && outOfStep(err) {
+			// A slow BMC that is asked twice may take the second time for a new
+			// beginning, and what it said first for nothing.
+			pause := s.pause
+			s.pause = 4 * pause
+			err = s.exchangeKeys(ctx, suite, creds, privilege)
+			s.pause = pause
+		}
 		// Some BMCs do not refuse a suite, but say nothing at all.
-		if err = s.exchangeKeys(ctx, suite, creds, privilege); err == nil {
+		if err == nil {
 			break
 		}
 		if another := refusesSuite(err) || errors.Is(err, errSilence) || errors.Is(err, errOtherSuite); !another || ctx.Err() != nil {
@@ -54,6 +63,7 @@ func connect(ctx context.Context, address string, creds bmc.Credentials, privile
 }
 
 func (s *session) exchangeKeys(ctx context.Context, suite suite, creds bmc.Credentials, privilege byte) error {
+	s.repeated = false
 	random := make([]byte, 20)
 	if _, err := io.ReadFull(s.random, random); err != nil {
 		return err
@@ -74,7 +84,12 @@ func (s *session) exchangeKeys(ctx context.Context, suite suite, creds bmc.Crede
 
 // ask sends one message of the key exchange and takes the answer of its kind.
 func (s *session) ask(ctx context.Context, h *handshake, kind byte, payload []byte, want byte, take func([]byte) error) error {
-	return s.exchange(ctx, tries-1, func() ([]byte, error) { return plain(kind, payload), nil }, func(b []byte) (bool, error) {
+	sent := 0
+	return s.exchange(ctx, tries-1, func() ([]byte, error) {
+		sent++
+		s.repeated = s.repeated || sent > 1
+		return plain(kind, payload), nil
+	}, func(b []byte) (bool, error) {
 		p, err := parse(b, 0)
 		if err != nil || p.kind != want || p.session != 0 || !h.mine(p.payload) {
 			return false, nil // not what is waited for
