@@ -150,6 +150,9 @@ func (b *bench) all(ctx context.Context) error {
 		}
 	}
 
+	if !b.deploys {
+		return nil
+	}
 	b.say("deploying to %d hosts", len(others))
 	b.kube.profiled(ctx, "deploy", 20*time.Second, b.diag)
 	b.deploy, err = b.between(ctx, func() error {

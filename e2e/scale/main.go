@@ -27,6 +27,7 @@ type options struct {
 	hosts   int
 	threads int
 	steady  time.Duration
+	deploys bool
 	online  bool
 	profile string
 }
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, diag io.Writer) 
 	f.IntVar(&o.hosts, "hosts", 1000, "machines to measure with")
 	f.IntVar(&o.threads, "threads", 8, "clients that enrol at the same time")
 	f.DurationVar(&o.steady, "steady", time.Minute, "how long to look at hosts at rest; 0: not at all")
+	f.BoolVar(&o.deploys, "deploy", true, "deploy to the hosts too")
 	f.BoolVar(&o.online, "online", false, "enrol hosts that shall be on: they wait in the agent")
 	f.StringVar(&o.profile, "profile", "", "write CPU and heap profiles of the server into this `directory`")
 	f.DurationVar(&limit, "timeout", 10*time.Minute, "give up after this")
