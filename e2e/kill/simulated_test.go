@@ -62,8 +62,10 @@ func TestSimulated(t *testing.T) {
 
 	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.Host(),
 		"--retry-unit", "200ms", "--boot-timeout", "2m")
+	// Three in each phase are for a run of two hundred; a short one has time for less.
+	least := min(3, kills/40)
 	d := &driver{
-		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, strays: time.Second,
+		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, least: least, strays: time.Second,
 		table: map[string]int{}, done: make(chan struct{}), logf: t.Logf,
 		wanted: []string{
 			registering, inspectingBoot, inspectingAgent, preparingClean, available, provisionImage, provisionBoot,
@@ -91,8 +93,6 @@ func TestSimulated(t *testing.T) {
 		t.Errorf("hosts met problems, though nothing but the server ever failed: %v", problems)
 	}
 	must(t, journal.Err())
-	// Three in each phase are for a run of two hundred; a short one has time for less.
-	least := min(3, kills/40)
 	t.Logf("%d kills must hit each phase %d times", kills, least)
 	if missed := d.missed(least); len(missed) > 0 {
 		t.Errorf("fewer than %d kills in: %s", least, strings.Join(missed, ", "))

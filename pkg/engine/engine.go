@@ -173,7 +173,10 @@ func (e *Engine) Do(ctx context.Context, in Input, a host.Action) {
 			delete(e.busy, in.Key)
 		}
 		e.mu.Unlock()
-		if still() == nil { // whoever takes the host finds out what came of it
+		// What was cancelled has no outcome that counts, and when this process ends,
+		// that is no failure of the host's: the next one, or whoever takes the host,
+		// finds out what came of it.
+		if !errors.Is(ctx.Err(), context.Canceled) && still() == nil {
 			e.Post(in.Key, p)
 		}
 		close(w.ended)
