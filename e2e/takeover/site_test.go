@@ -17,7 +17,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"text/template"
@@ -32,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/crd"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/kubeapi"
@@ -249,7 +249,7 @@ func (s *site) serve() {
 	machine := host.Defaults()
 	machine.RetryUnit, machine.HelloTimeout = 100*time.Millisecond, 20*time.Second
 	const free = "127.0.0.1:0"
-	var log lockedBuffer
+	var log rig.Buffer
 	ready := make(chan string, 1)
 	ctx, cancel := context.WithCancel(s.ctx)
 	ended := make(chan error, 1)
@@ -337,21 +337,4 @@ func (c readyLine) Write(p []byte) (int, error) {
 		c <- string(p)
 	}
 	return len(p), nil
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

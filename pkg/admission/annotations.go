@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/console"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 const (
@@ -136,7 +136,7 @@ func checkStatus(value string) error {
 		ProvisioningFailCount json.RawMessage `json:"provisioningFailCount"`
 		LastAttemptedImage    json.RawMessage `json:"lastAttemptedImage"`
 	}
-	if err := strict(value, &status); err != nil {
+	if err := record.Strict(value, &status); err != nil {
 		return err
 	}
 	operational := append(slices.Clone(metal3api.OperationalStatusAllowed), string(metal3api.OperationalStatusServicing))
@@ -157,18 +157,5 @@ func checkHardware(value string, inspectionDisabled bool) error {
 	if !inspectionDisabled {
 		return errors.New("hardware details can be given only for a host that is not inspected: set spec.inspectionMode to disabled")
 	}
-	return strict(value, &metal3api.HardwareDetails{})
-}
-
-// strict decodes JSON without unknown fields and without anything after it.
-func strict(value string, into any) error {
-	d := json.NewDecoder(strings.NewReader(value))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
+	return record.Strict(value, &metal3api.HardwareDetails{})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -95,7 +94,7 @@ func (c *Claims) copy(ctx context.Context, from *corev1.Secret, at types.Namespa
 		return missing{fmt.Sprintf("the Secret %s, which would be the copy, is not ours to write: rename it", at)}
 	}
 	if of == client.ObjectKeyFromObject(from) && maps.EqualFunc(have.Data, from.Data, func(a, b []byte) bool { return string(a) == string(b) }) &&
-		slices.ContainsFunc(have.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID }) {
+		record.OwnedBy(have, b) {
 		return nil
 	}
 	before := have.DeepCopy()

@@ -38,7 +38,7 @@ func (c *Hosts) dataImage(ctx context.Context, l *live) (string, error) {
 	}
 	held := d.DeepCopy()
 	controllerutil.AddFinalizer(held, metal3.DataImageFinalizer)
-	if !owned(held, b) {
+	if !record.OwnedBy(held, b) {
 		held.OwnerReferences = append(held.OwnerReferences, record.Owner(b))
 	}
 	if !equality.Semantic.DeepEqual(held.ObjectMeta, d.ObjectMeta) {
@@ -103,13 +103,4 @@ func (c *Hosts) orphan(ctx context.Context, k types.NamespacedName) error {
 func paused(o client.Object) bool {
 	_, yes := o.GetAnnotations()[metal3.PausedAnnotation]
 	return yes
-}
-
-func owned(o client.Object, b *metal3.BareMetalHost) bool {
-	for _, r := range o.GetOwnerReferences() {
-		if r.UID == b.UID {
-			return true
-		}
-	}
-	return false
 }

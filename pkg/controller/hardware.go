@@ -2,12 +2,8 @@ package controller
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
-	"strings"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -73,7 +69,7 @@ func (c *Hosts) hardwareGiven(ctx context.Context, l *live) error {
 		}
 		if given == nil && text != "" {
 			given = &metal3.HardwareDetails{}
-			if err := strictly(text, given); err != nil {
+			if err := record.Strict(text, given); err != nil {
 				c.unreadable(l, "the annotation "+metal3.HardwareDetailsAnnotation+" is not read: "+err.Error())
 				return nil // it stays, to be corrected
 			}
@@ -119,19 +115,6 @@ func (c *Hosts) readHardware(ctx context.Context, l *live, k types.NamespacedNam
 	}
 	l.facts.seen = m.ResourceVersion
 	return hd.Spec.HardwareDetails, nil
-}
-
-// strictly decodes JSON without unknown fields and without anything after it.
-func strictly(text string, into any) error {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
 }
 
 // showHardware shows what an inspection found in an object of its own, once.

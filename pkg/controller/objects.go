@@ -9,7 +9,6 @@ import (
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -77,14 +76,12 @@ func (c *Hosts) unannotate(ctx context.Context, l *live, key string) error {
 // nil where there is none.
 func (c *Hosts) claim(ctx context.Context, b *metal3.BareMetalHost, name string) (*corev1.Secret, error) {
 	key := types.NamespacedName{Namespace: b.Namespace, Name: name}
-	c.mu.Lock()
-	c.index.uses(key, client.ObjectKeyFromObject(b))
-	c.mu.Unlock()
+	c.uses(key, b)
 	s, err := c.secret(ctx, key)
 	if s == nil || err != nil {
 		return nil, err
 	}
-	owned := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID })
+	owned := record.OwnedBy(s, b)
 	if owned && s.Labels[secretLabel] == secretLabelValue && controllerutil.ContainsFinalizer(s, secretFinalizer) ||
 		!b.DeletionTimestamp.IsZero() || !s.DeletionTimestamp.IsZero() {
 		return s, nil
@@ -112,9 +109,7 @@ func (c *Hosts) dataVersion(ctx context.Context, b *metal3.BareMetalHost) (strin
 	var versions []string
 	for _, n := range names {
 		key := types.NamespacedName{Namespace: b.Namespace, Name: n}
-		c.mu.Lock()
-		c.index.uses(key, client.ObjectKeyFromObject(b))
-		c.mu.Unlock()
+		c.uses(key, b)
 		s := &corev1.Secret{}
 		if err := c.Client.Get(ctx, key, s); client.IgnoreNotFound(err) != nil {
 			return "", fmt.Errorf("reading Secret %s: %w", key, err)

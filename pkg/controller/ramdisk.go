@@ -35,7 +35,7 @@ func (c *Hosts) ramdisk(ctx context.Context, b *metal3.BareMetalHost, w *host.Wa
 	if err := c.Client.Get(ctx, client.ObjectKeyFromObject(b), p); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if !owned(p, b) {
+	if !record.OwnedBy(p, b) {
 		return nil
 	}
 	version, err := c.networkDataVersion(ctx, b)
@@ -70,9 +70,7 @@ func (c *Hosts) networkDataVersion(ctx context.Context, b *metal3.BareMetalHost)
 		return "", nil
 	}
 	key := types.NamespacedName{Namespace: b.Namespace, Name: n}
-	c.mu.Lock()
-	c.index.uses(key, client.ObjectKeyFromObject(b))
-	c.mu.Unlock()
+	c.uses(key, b)
 	s := &corev1.Secret{}
 	if err := c.Client.Get(ctx, key, s); err != nil {
 		return "", client.IgnoreNotFound(err)
@@ -124,7 +122,7 @@ func (c *Hosts) askRamdisk(ctx context.Context, l *live) error {
 	switch {
 	case err != nil:
 		return err
-	case !p.DeletionTimestamp.IsZero() && !owned(p, b):
+	case !p.DeletionTimestamp.IsZero() && !record.OwnedBy(p, b):
 		return fmt.Errorf("PreprovisioningImage %s/%s belongs to an earlier host of that name: waiting for it to be collected", b.Namespace, b.Name)
 	}
 	next := p.DeepCopy()
@@ -133,7 +131,7 @@ func (c *Hosts) askRamdisk(ctx context.Context, l *live) error {
 		next.Labels = map[string]string{}
 	}
 	maps.Copy(next.Labels, want.Labels)
-	if !owned(next, b) {
+	if !record.OwnedBy(next, b) {
 		next.OwnerReferences = append(next.OwnerReferences, want.OwnerReferences...)
 	}
 	controllerutil.AddFinalizer(next, ramdiskFinalizer)
@@ -150,7 +148,7 @@ func (c *Hosts) releaseRamdisk(ctx context.Context, b *metal3.BareMetalHost) err
 	if err := c.Reader.Get(ctx, client.ObjectKeyFromObject(b), p); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	if !owned(p, b) || !controllerutil.ContainsFinalizer(p, ramdiskFinalizer) {
+	if !record.OwnedBy(p, b) || !controllerutil.ContainsFinalizer(p, ramdiskFinalizer) {
 		return nil
 	}
 	next := p.DeepCopy()

@@ -33,6 +33,13 @@ func (c *Hosts) secret(ctx context.Context, key types.NamespacedName) (*corev1.S
 	return s, nil
 }
 
+// uses has a host woken when a Secret changes.
+func (c *Hosts) uses(secret types.NamespacedName, b *metal3.BareMetalHost) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index.uses(secret, client.ObjectKeyFromObject(b))
+}
+
 // mark puts Metal3's label and finalizer on a Secret in use, and the owner if one
 // is given.
 func (c *Hosts) mark(ctx context.Context, s *corev1.Secret, owner *metav1.OwnerReference) error {
@@ -56,9 +63,7 @@ func (c *Hosts) claimNetworkData(ctx context.Context, b *metal3.BareMetalHost) e
 		return nil
 	}
 	key := types.NamespacedName{Namespace: b.Namespace, Name: n}
-	c.mu.Lock()
-	c.index.uses(key, client.ObjectKeyFromObject(b))
-	c.mu.Unlock()
+	c.uses(key, b)
 	s, err := c.secret(ctx, key)
 	if s == nil || err != nil {
 		return err

@@ -438,7 +438,7 @@ func (c *Subscriptions) wanted(ctx context.Context, s *metal3.BMCEventSubscripti
 
 // hold keeps the object until the BMC was told, and gives it to its host.
 func (c *Subscriptions) hold(ctx context.Context, s *metal3.BMCEventSubscription, b *metal3.BareMetalHost) error {
-	owned := slices.ContainsFunc(s.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == b.UID })
+	owned := record.OwnedBy(s, b)
 	if owned && controllerutil.ContainsFinalizer(s, metal3.BMCEventSubscriptionFinalizer) {
 		return nil
 	}

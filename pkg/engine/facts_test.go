@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -14,10 +13,8 @@ import (
 
 	"github.com/ingot-metal/ingot/api/agent"
 	"github.com/ingot-metal/ingot/pkg/bmc"
-	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/bmc/quirk"
 	"github.com/ingot-metal/ingot/pkg/host"
-	"github.com/ingot-metal/ingot/pkg/lab/treebmc"
 )
 
 // inspector is a BMC that tells an inventory.
@@ -126,21 +123,7 @@ func TestFastInspectionOfRecordedTrees(t *testing.T) {
 		"lenovo-sr670-xcc": "the BMC tells no network interface", "supermicro-gb300-nvl": "the BMC tells no network interface", "openbmc-stock": "the BMC tells no CPU",
 	} {
 		t.Run(set, func(t *testing.T) {
-			tree, err := treebmc.Mockup(set)
-			if err != nil {
-				t.Skip(err)
-			}
-			s, err := treebmc.New(tree, treebmc.Options{Username: treeCreds.Username, Password: treeCreds.Password})
-			if err != nil {
-				t.Fatal(err)
-			}
-			srv := httptest.NewServer(s)
-			defer srv.Close()
-			conn, err := open.Open(t.Context(), "redfish+"+srv.URL, treeCreds, open.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close(t.Context())
+			conn, s := recordedTree(t, set)
 			r := newRig(t)
 			r.BMCs, r.in.Host.State = bmcs{conn: conn}, host.Inspecting
 			p := r.do(host.Action{Verb: host.ReadFacts})

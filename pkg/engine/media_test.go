@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +14,6 @@ import (
 	"github.com/ingot-metal/ingot/pkg/bmc/open"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
-	"github.com/ingot-metal/ingot/pkg/lab/treebmc"
 )
 
 const isoURL = "http://192.0.2.1:8080/live.iso"
@@ -104,21 +102,7 @@ func TestMediaOverTheWire(t *testing.T) {
 func TestMediaOfRecordedTrees(t *testing.T) {
 	for _, set := range []string{"dell-r750-idrac9", "hpe-dl360-gen12-ilo7", "dmtf-public-rackmount1", "lenovo-sr670-xcc"} {
 		t.Run(set, func(t *testing.T) {
-			tree, err := treebmc.Mockup(set)
-			if err != nil {
-				t.Skip(err)
-			}
-			s, err := treebmc.New(tree, treebmc.Options{Username: treeCreds.Username, Password: treeCreds.Password})
-			if err != nil {
-				t.Fatal(err)
-			}
-			srv := httptest.NewServer(s)
-			defer srv.Close()
-			conn, err := open.Open(t.Context(), "redfish+"+srv.URL, treeCreds, open.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close(t.Context())
+			conn, s := recordedTree(t, set)
 			r := newRig(t)
 			r.BMCs = bmcs{conn: conn}
 			// As in the life cycle: iDRAC empties a drive only while its machine is off.

@@ -30,6 +30,27 @@ import (
 
 var treeCreds = bmc.Credentials{Username: "admin", Password: "secret"}
 
+// recordedTree is a BMC that answers as a recorded one does, and the way to it.
+func recordedTree(t *testing.T, set string) (bmc.Conn, *treebmc.Server) {
+	t.Helper()
+	tree, err := treebmc.Mockup(set)
+	if err != nil {
+		t.Skip(err)
+	}
+	s, err := treebmc.New(tree, treebmc.Options{Username: treeCreds.Username, Password: treeCreds.Password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	conn, err := open.Open(t.Context(), "redfish+"+srv.URL, treeCreds, open.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn, s
+}
+
 // treeBMC is a BMC behind TLS whose key can be replaced.
 type treeBMC struct {
 	*treebmc.Server

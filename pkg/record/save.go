@@ -88,7 +88,7 @@ func (s Store) EnsureRecord(ctx context.Context, o *Objects, newID string) error
 	if apierrors.IsAlreadyExists(err) {
 		// The cache lagged behind, or the host was deleted and made again.
 		err = s.Reader.Get(ctx, client.ObjectKeyFromObject(hr), hr)
-		if err == nil && !ownedBy(hr, b) {
+		if err == nil && !OwnedBy(hr, b) {
 			return fmt.Errorf("HostRecord %s/%s belongs to an earlier host of that name: waiting for it to be collected", b.Namespace, b.Name)
 		}
 	}
@@ -108,7 +108,8 @@ func Owner(b *metal3.BareMetalHost) metav1.OwnerReference {
 	}
 }
 
-func ownedBy(o metav1.Object, b *metal3.BareMetalHost) bool {
+// OwnedBy reports whether a host is among the owners of an object.
+func OwnedBy(o metav1.Object, b *metal3.BareMetalHost) bool {
 	for _, r := range o.GetOwnerReferences() {
 		if r.UID == b.UID {
 			return true

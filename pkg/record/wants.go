@@ -2,7 +2,9 @@ package record
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -99,6 +101,19 @@ func image(i metal3.Image) *host.Image {
 		img.Format = *i.DiskFormat
 	}
 	return img
+}
+
+// Strict decodes JSON without unknown fields and without anything after it.
+func Strict(text string, into any) error {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
 }
 
 // detach reads the annotation's value. What is no JSON is a plain detach, as
