@@ -7,12 +7,11 @@ import (
 	"time"
 )
 
-// The garbage collector's soft limit. An embedded API with a thousand hosts holds
-// 200 to 300 MiB; left to itself, the collector lets that double. Mapped files,
-// some 150 MB of the program itself, come on top.
+// The garbage collector's soft limit is never lower than this. An embedded API with
+// a thousand hosts holds 200 to 300 MiB; left to itself, the collector lets that
+// double. Mapped files, some 150 MB of the program itself, come on top.
 const (
 	memoryFloor = 440 << 20
-	memoryOther = 128 << 20
 	memoryEvery = 15 * time.Second
 )
 
@@ -27,7 +26,7 @@ func limitMemory(ctx context.Context, env func(string) string) {
 		t := time.NewTicker(memoryEvery)
 		defer t.Stop()
 		for {
-			debug.SetMemoryLimit(memoryLimit(liveHeap()))
+			debug.SetMemoryLimit(memoryLimit(memoryInUse()))
 			select {
 			case <-t.C:
 			case <-ctx.Done():
@@ -37,18 +36,30 @@ func limitMemory(ctx context.Context, env func(string) string) {
 	}()
 }
 
-// memoryLimit leaves room for half as much again as is in use, and for what else
-// the limit counts: stacks, free pages, the runtime's own.
-func memoryLimit(live uint64) int64 {
-	return max(memoryFloor, int64(live+live/2)+memoryOther)
+// memoryLimit leaves room for half as much again as lives, beside what else the
+// limit counts.
+func memoryLimit(live, other uint64) int64 {
+	return max(memoryFloor, int64(live+live/2+other))
 }
 
-// liveHeap is what the last collection left.
-func liveHeap() uint64 {
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(s)
-	if s[0].Value.Kind() != metrics.KindUint64 {
-		return 0
+// memoryInUse is what the last collection left, and what the runtime holds beside
+// objects and what is free for them: stacks, gaps in spans, its own tables. With
+// thousands of hosts that is hundreds of megabytes.
+func memoryInUse() (live, other uint64) {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/total:bytes"},
+		{Name: "/memory/classes/heap/released:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
 	}
-	return s[0].Value.Uint64()
+	metrics.Read(s)
+	v := make([]uint64, len(s))
+	for i := range s {
+		if s[i].Value.Kind() == metrics.KindUint64 {
+			v[i] = s[i].Value.Uint64()
+		}
+	}
+	free := v[2] + v[3] + v[4]
+	return v[0], v[1] - min(v[1], free)
 }
