@@ -90,6 +90,10 @@ func Rules() ([]Rule, error) {
 		{For: "policies", Group: metal3, Resources: []string{"hostdeploypolicies"}, Verbs: []string{"get", "list", "watch"}, Seldom: true},
 		{For: "labels of namespaces that policies choose by", Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}, Seldom: true},
 
+		// The REST door.
+		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"list", "watch"}},
+		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"get", "create", "update", "patch", "delete"}, Seldom: true},
+
 		// Networks.
 		{For: "networks to boot machines on", Group: ingot, Resources: []string{"provisioningnetworks"}, Verbs: []string{"get", "list", "watch"}, Seldom: true},
 		{For: "whether a network is served", Group: ingot, Resources: []string{"provisioningnetworks/status"}, Verbs: []string{"patch"}, Seldom: true},

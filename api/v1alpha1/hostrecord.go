@@ -60,6 +60,11 @@ type HostRecordSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	Hold string `json:"hold,omitempty"`
 
+	// Ask is what the REST door asked for last.
+	//
+	// +optional
+	Ask *Ask `json:"ask,omitempty"`
+
 	// Provisioned is the URL of the image that was written last and is on the disk,
 	// or "customDeploy:" and the name of the method that installed it, and the URL
 	// if it was given one: a host whose status is lost is not taken for a new one.
@@ -67,6 +72,54 @@ type HostRecordSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Provisioned string `json:"provisioned,omitempty"`
+}
+
+// Ask is a verb of the REST door. It is carried out once: when its number is greater
+// than that of the last one taken up (status.node.asked).
+type Ask struct {
+	// +kubebuilder:validation:Minimum=1
+	N int64 `json:"n"`
+	// Verb of Ironic: a target of states/provision, or of states/power.
+	//
+	// +kubebuilder:validation:MaxLength=32
+	Verb string `json:"verb"`
+	// Erase says how much a cleaning erases: metadata, all; empty: nothing.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=metadata;all
+	Erase string `json:"erase,omitempty"`
+}
+
+// NodeStatus is the course of a host that the REST door leads.
+type NodeStatus struct {
+	// Hold is the Ironic state that it rests in; empty: it goes on by itself.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Hold string `json:"hold,omitempty"`
+	// Asked is the number of the ask that was taken up last.
+	//
+	// +optional
+	Asked int64 `json:"asked,omitempty"`
+	// Verb that is being carried out.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Verb string `json:"verb,omitempty"`
+	// Error of the verb that was carried out last (Ironic's last_error).
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Error string `json:"error,omitempty"`
+	// Power of a node without a machine (the driver fake-hardware).
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Power string `json:"power,omitempty"`
+	// Since is when it last changed (provision_updated_at).
+	//
+	// +optional
+	Since *metav1.MicroTime `json:"since,omitempty"`
 }
 
 // ProvisionedImage is an image as it was asked for when it was written.
@@ -138,6 +191,11 @@ type HostRecordStatus struct {
 	//
 	// +optional
 	Ramdisk *Ramdisk `json:"ramdisk,omitempty"`
+
+	// Node is the course of a host that the REST door leads; absent: of none.
+	//
+	// +optional
+	Node *NodeStatus `json:"node,omitempty"`
 
 	// Console is what the machine printed before it last failed.
 	//

@@ -15,6 +15,8 @@ func AddToScheme(s *runtime.Scheme) error {
 		GroupVersion,
 		&HostRecord{}, &HostRecordList{},
 		&HostTimeline{}, &HostTimelineList{},
+		&NodeAttributes{}, &NodeAttributesList{},
+		&NodeResource{}, &NodeResourceList{},
 		&ProvisioningNetwork{}, &ProvisioningNetworkList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)

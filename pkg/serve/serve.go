@@ -50,7 +50,6 @@ import (
 	"github.com/ingot-metal/ingot/pkg/ipxe"
 	"github.com/ingot-metal/ingot/pkg/metric"
 	hostrecord "github.com/ingot-metal/ingot/pkg/record"
-	ironic "github.com/ingot-metal/ingot/pkg/rest"
 	"github.com/ingot-metal/ingot/pkg/shard"
 )
 
@@ -257,7 +256,11 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 			}
 		})
 	}
-	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), httpboot.NewServer(ironic.Handler(), s.Log)}
+	door, err := s.restDoor(ctx, mgr)
+	if err != nil {
+		return err
+	}
+	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), httpboot.NewServer(door, s.Log)}
 	serve("boot HTTP", servers[0], s.l.http)
 	serve("HTTPS", servers[1], tls.NewListener(s.l.https, doorTLS))
 	serve("REST", servers[2], s.l.rest)
