@@ -66,8 +66,8 @@ func ParseAddress(address string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	if strings.Contains(authority(rest), "@") {
-		// Not shown: it holds a password.
+	if strings.Contains(rest, "@") {
+		// Not shown: it holds a password, which may have a slash in it.
 		return Address{}, addressError("user", "(hidden)", "does not belong into the address: put it into the Secret that credentialsName names")
 	}
 	u, err := url.Parse("bmc://" + rest)

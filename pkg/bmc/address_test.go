@@ -112,9 +112,11 @@ func TestParseAddressErrors(t *testing.T) {
 }
 
 func TestParseAddressHidesPassword(t *testing.T) {
-	_, err := ParseAddress("redfish://admin:hunter2@h/")
-	if err == nil || strings.Contains(err.Error(), "hunter2") {
-		t.Errorf("err = %v, want an error without the password", err)
+	for _, address := range []string{"redfish://admin:hunter2@h/", "redfish://admin:hun/ter2@h/", "ipmi:admin:hun?ter2@h"} {
+		_, err := ParseAddress(address)
+		if err == nil || strings.Contains(err.Error(), "ter2") {
+			t.Errorf("err = %v, want an error without the password", err)
+		}
 	}
 }
 

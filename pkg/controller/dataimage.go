@@ -29,7 +29,7 @@ func (c *Hosts) dataImage(ctx context.Context, l *live) (string, error) {
 		d = l.data // what we wrote is not in the cache yet
 	}
 	l.data = d
-	if m := l.h.Media; m == nil && d.Status.AttachedImage.URL != "" && l.objs.HR == nil {
+	if m := l.h.Media; m == nil && d.Status.AttachedImage.URL != "" && record.Unknown(l.objs.HR) {
 		// Metal3 left it there.
 		l.h.Media = &host.Media{URL: d.Status.AttachedImage.URL, Use: host.MediaData, In: true}
 	}
