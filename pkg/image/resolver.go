@@ -343,3 +343,16 @@ func readManifest(ctx context.Context, store *blob.Store, d blob.Digest) (*agent
 	}
 	return &m, nil
 }
+
+// Chunks are the blobs of which the image with a manifest consists.
+func Chunks(ctx context.Context, store *blob.Store, manifest blob.Digest) ([]blob.Digest, error) {
+	m, err := readManifest(ctx, store, manifest)
+	if err != nil {
+		return nil, err
+	}
+	chunks := make([]blob.Digest, len(m.Chunks))
+	for i, c := range m.Chunks {
+		chunks[i] = blob.Digest(c.Digest)
+	}
+	return chunks, nil
+}

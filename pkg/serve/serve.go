@@ -191,6 +191,9 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		Client: mgr.GetClient(), Engine: eng, Owns: hosts.Owns, MakeRoom: hosts.MakeRoom, Log: s.Log, Now: time.Now, Workers: s.Workers,
 	}
 	hosts.Subscriptions = subscriptions
+	if err := mgr.Add(&sweeper{hosts: mgr.GetClient(), blobs: store, quota: s.BlobQuota, log: s.Log}); err != nil {
+		return err
+	}
 	cons := newConsoles(consoles{
 		hosts: mgr.GetClient(), secrets: secrets{mgr.GetClient(), mgr.GetAPIReader()}, bmcs: eng.BMCs, blobs: store,
 		mode: s.RecordConsoles, log: s.Log,
