@@ -88,6 +88,15 @@ type Ask struct {
 	// +optional
 	// +kubebuilder:validation:Enum=metadata;all
 	Erase string `json:"erase,omitempty"`
+	// Hold says that a step named hold is among its steps.
+	//
+	// +optional
+	Hold bool `json:"hold,omitempty"`
+	// Generation of the BareMetalHost that declares what goes with it: it is not
+	// taken up before that is seen.
+	//
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // NodeStatus is the course of a host that the REST door leads.
@@ -106,6 +115,11 @@ type NodeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Verb string `json:"verb,omitempty"`
+	// Erase is how much that verb erases.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Erase string `json:"erase,omitempty"`
 	// Error of the verb that was carried out last (Ironic's last_error).
 	//
 	// +optional

@@ -53,7 +53,7 @@ func kinds(reader client.Reader) []kind {
 		return kind{metal3api.GroupVersion.WithKind(name), resource, registrationv1.NamespacedScope, judge}
 	}
 	return []kind{
-		metal3("BareMetalHost", "baremetalhosts", judged(Decode, Create, fixed)),
+		metal3("BareMetalHost", "baremetalhosts", judgeHost),
 		metal3("BMCEventSubscription", "bmceventsubscriptions", judged(decode[metal3api.BMCEventSubscription], checkSubscription, fixedSubscription)),
 		metal3("DataImage", "dataimages", judged(decode[metal3api.DataImage], checkDataImage, nil)),
 		metal3("HostClaim", "hostclaims", judged(decode[metal3api.HostClaim], checkClaim, nil)),

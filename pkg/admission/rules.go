@@ -40,7 +40,7 @@ func Create(h *Host) field.ErrorList {
 }
 
 // Update judges a change: what it makes worse, and what may not change.
-func Update(h, old *Host) field.ErrorList { return change(h, old, Create, fixed) }
+func Update(h, old *Host) field.ErrorList { return change(h, old, Create, fixed(false)) }
 
 // change judges a change by what it makes worse, and by what may not change. An
 // object that is being deleted may lose its finalizers whatever else is wrong.
@@ -59,12 +59,17 @@ func change[T metav1.Object](now, old T, create func(T) field.ErrorList, fixed f
 	return errs
 }
 
-// fixed is what of a host may change in some states only, or never.
-func fixed(h, old *Host) field.ErrorList {
+// fixed is what of a host may change in some states only, or never. The REST door
+// (door) knows where a node rests, and may do more.
+func fixed(door bool) func(h, old *Host) field.ErrorList {
+	return func(h, old *Host) field.ErrorList { return checkFixed(h, old, door) }
+}
+
+func checkFixed(h, old *Host, door bool) field.ErrorList {
 	var errs field.ErrorList
 	spec := field.NewPath("spec")
 	errs = append(errs, checkConsumer(h, old, spec)...)
-	if was, is := old.Spec.BMC.Address, h.Spec.BMC.Address; was != "" && was != is && !addressMayChange(h) {
+	if was, is := old.Spec.BMC.Address, h.Spec.BMC.Address; was != "" && was != is && !addressMayChange(h) && !(door && doorChangesAddress(h)) {
 		errs = append(errs, field.Forbidden(spec.Child("bmc", "address"),
 			"the address can change only while the host is registering or detached: detach it with the annotation "+
 				metal3api.DetachedAnnotation+", or delete the host and make it anew"))
@@ -73,7 +78,7 @@ func fixed(h, old *Host) field.ErrorList {
 		errs = append(errs, field.Forbidden(spec.Child("bootMACAddress"),
 			"it cannot change once it is set, from "+was+": delete the host and make it anew"))
 	}
-	if !old.Spec.ExternallyProvisioned && h.Spec.ExternallyProvisioned && h.Status.Provisioning.State != metal3api.StateAvailable {
+	if !old.Spec.ExternallyProvisioned && h.Spec.ExternallyProvisioned && h.Status.Provisioning.State != metal3api.StateAvailable && !(door && doorAdopts(h)) {
 		errs = append(errs, field.Forbidden(spec.Child("externallyProvisioned"),
 			"it can be turned on only when the host is made or while it is available; it is "+orNew(h.Status.Provisioning.State)))
 	}

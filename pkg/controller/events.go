@@ -81,11 +81,11 @@ func passed(c change, well bool, before, h host.Host) []engine.Note {
 		if c.to == host.Inspecting || c.to == host.Preparing || c.to == host.ExternallyProvisioned {
 			say(record.ReasonRegistered, "Registered new host")
 		}
-		if c.to == host.Preparing {
+		if c.to == host.Preparing && !h.Node.Led() {
 			say(record.ReasonInspectionSkipped, "Hardware inspection is disabled")
 		}
 	case host.Inspecting:
-		if c.to == host.Preparing && well {
+		if (c.to == host.Preparing || c.to == host.Registering && before.Node.Verb == host.VerbInspect) && well {
 			say(record.ReasonInspectionComplete, "Hardware inspection completed")
 		}
 	case host.Provisioning:

@@ -92,6 +92,7 @@ type live struct {
 	timeline *v1alpha1.HostTimeline   // as last written; nil: not known
 	mu       sync.Mutex
 	inbox    []post
+	heard    *v1alpha1.HostRecord // with an ask of the REST door's
 }
 
 type post struct {
@@ -263,6 +264,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if err := c.load(ctx, l, w); err != nil {
 		return ctrl.Result{}, err
 	}
+	c.heed(l, &w)
 	if w.DataImage, err = c.dataImage(ctx, l); err != nil {
 		return ctrl.Result{}, err
 	}
@@ -286,6 +288,7 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	l.shown = l.h
 	c.tell(l, shown)
 	c.act(ctx, req.NamespacedName, l, creds)
+	c.followPower(ctx, l, shown)
 	c.fillArchitecture(ctx, l)
 	c.remember(ctx, l, shown)
 	return ctrl.Result{RequeueAfter: c.rest(req.NamespacedName, l, creds)}, nil
@@ -422,7 +425,10 @@ func (c *Hosts) rest(k types.NamespacedName, l *live, creds bmc.Credentials) tim
 	switch {
 	case !c.still(k, l):
 		c.enqueue(k)
-	case h.Op == nil && h.Problem == nil && h.Good != "" && !h.Wants.Paused && !h.Detached && !h.Gone:
+	case h.Op == nil && h.Node.Hold != "" && h.Polled() && !h.Wants.Paused && !h.Detached && !h.Gone:
+		c.polls.Watch(in) // and nothing else is done to it
+		c.reads.Busy(k)
+	case h.Op == nil && h.Polled() && !h.Wants.Paused && !h.Detached && !h.Gone:
 		c.polls.Watch(in)
 		c.ears.Listen(in)
 		c.reads.Watch(in, l.firmwareKnown())

@@ -179,8 +179,14 @@ func (c *Hosts) records() handler.EventHandler {
 	}
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	return handler.Funcs{
-		CreateFunc: func(ctx context.Context, e event.CreateEvent, _ queue) { seen(ctx, e.Object) },
-		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, _ queue) { seen(ctx, e.ObjectNew) },
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) {
+			seen(ctx, e.Object)
+			c.recordAsks(nil, e.Object, q)
+		},
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) {
+			seen(ctx, e.ObjectNew)
+			c.recordAsks(e.ObjectOld, e.ObjectNew, q)
+		},
 	}
 }
 

@@ -46,7 +46,8 @@ func (e *Engine) planChange(ctx context.Context, in Input, a host.Action) Post {
 			return Post{Event: out, Extra: record.Extra{Session: session(c)}}
 		}
 	}
-	settings, updates := w.Settings && (prepares || w.LiveSettings), w.Updates && (prepares || w.LiveUpdates)
+	asked := prepares || in.Host.Node.Verb == host.VerbService
+	settings, updates := w.Settings && (asked || w.LiveSettings), w.Updates && (asked || w.LiveUpdates)
 	found, err := readFirmware(ctx, c, settings, updates)
 	if err != nil {
 		return failed(a, bmcProblem(ctx, in, err))

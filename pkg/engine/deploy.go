@@ -52,6 +52,9 @@ func (e *Engine) deploy(ctx context.Context, in Input, a host.Action) (*agent.De
 		URL:  "https://" + net.JoinHostPort(e.Agents.LocalIP(in.Host.Boot.ID), strconv.Itoa(e.HTTPSPort)) + FirstBootPath,
 		Host: in.Host.Key, Token: e.CA.Token(FirstBootPurpose(in.BMH)), CA: string(e.CA.CertPEM()),
 	}
+	if err := e.noWholeDrive(ctx, in); err != nil {
+		return nil, nil, userdataProblem(in, err)
+	}
 	d, err := e.configInput(ctx, in, 0, report)
 	if err != nil {
 		return nil, nil, userdataProblem(in, err)
@@ -79,6 +82,18 @@ func (e *Engine) deploy(ctx context.Context, in Input, a host.Action) (*agent.De
 		step.Image = &agent.DeployImage{URL: i.URL, Checksum: i.Checksum, ChecksumType: i.ChecksumType, Format: i.Format}
 	}
 	return step, map[string][]byte{digest: raw}, nil
+}
+
+// noWholeDrive is the error of a deploy method that is given a whole config drive.
+func (e *Engine) noWholeDrive(ctx context.Context, in Input) error {
+	whole, err := e.wholeDrive(ctx, in)
+	if whole == nil || err != nil {
+		return err
+	}
+	return &userdata.Error{
+		Code: userdata.CodeInvalid, Key: keyDrive,
+		Message: "a deploy method is given the files of a config drive, not a whole one: give userData, networkData and metaData",
+	}
 }
 
 // deployProblem shows the last lines that a method printed.

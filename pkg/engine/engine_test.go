@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -267,11 +268,12 @@ func TestUserData(t *testing.T) {
 		{name: "absent", change: ref("nowhere"), code: userdata.CodeMissing, class: host.Wait},
 		{name: "without the key", change: ref("empty"), code: userdata.CodeMissing, class: host.Wait},
 		{name: "no YAML", change: func(b *metal3.BareMetalHost) { b.Spec.MetaData = secretRef("broken") }, code: userdata.CodeInvalid, class: host.Wait},
+		{name: "a whole drive that is none", change: ref("whole"), code: userdata.CodeInvalid, class: host.Wait},
 		{name: "a slow API", change: ref("slow"), code: "api-slow", class: host.Retry},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t)
-			r.Secrets = secrets{"empty": {}, "broken": {"metaData": []byte("a: [")}}
+			r.Secrets = secrets{"empty": {}, "broken": {"metaData": []byte("a: [")}, "whole": {"configDrive": []byte("H4sIAA==")}}
 			tc.change(r.in.BMH)
 			r.problem(host.Action{Verb: host.PrepareImage}, tc.code, tc.class)
 		})
@@ -370,6 +372,30 @@ func TestWriteStep(t *testing.T) {
 	drive := r.agents.secret[w.ConfigDrive]
 	if int64(len(drive)) != w.ConfigDriveSize || !strings.Contains(string(drive), "#cloud-config") || len(r.agents.secret) != 1 {
 		t.Errorf("config drive of %d bytes, announced %d", len(drive), w.ConfigDriveSize)
+	}
+}
+
+// A config drive that is given whole is written as it is; other Secrets do not
+// count beside it.
+func TestWholeConfigDrive(t *testing.T) {
+	for name, size := range map[string]int{"iso": 0, "vfat": 4096} {
+		t.Run(name, func(t *testing.T) {
+			given, err := userdata.ConfigDrive(userdata.Input{UUID: "u", Name: "n", Namespace: "rack", UserData: []byte("#cloud-config\n{}\n"), SectorSize: size})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRig(t)
+			r.Secrets = secrets{"user": {"configDrive": given}}
+			r.in.BMH.Spec.UserData, r.in.BMH.Spec.MetaData = secretRef("user"), secretRef("nowhere")
+			if o := r.outcome(host.Action{Verb: host.RunStep, Step: host.PhaseWrite, StepID: "b1.9"}); o.Problem != nil {
+				t.Fatal(o.Problem)
+			}
+			r.in.Host.LastTried.Method = "m"
+			r.problem(host.Action{Verb: host.PrepareImage}, userdata.CodeInvalid, host.Wait)
+			if got := r.agents.secret[r.agents.steps[0].Write.ConfigDrive]; !bytes.Equal(got, given) {
+				t.Errorf("a drive of %d bytes, given %d", len(got), len(given))
+			}
+		})
 	}
 }
 

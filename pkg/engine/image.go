@@ -29,6 +29,9 @@ func (e *Engine) prepareImage(ctx context.Context, in Input, a host.Action) Post
 		return failed(a, userdataProblem(in, err))
 	}
 	if in.Host.LastTried != nil && in.Host.LastTried.Method != "" {
+		if err := e.noWholeDrive(ctx, in); err != nil {
+			return failed(a, userdataProblem(in, err))
+		}
 		return Post{Event: host.Outcome{Seq: a.Seq}} // the method fetches what it needs
 	}
 	_, digest, p := e.manifest(ctx, in)
@@ -78,9 +81,48 @@ type keyRef struct {
 	name string
 }
 
+// keyDrive is the key of a Secret of user data that holds a whole config drive.
+const keyDrive = "configDrive"
+
+// wholeDrive is a config drive that somebody made, to be written as it is; nil:
+// there is none.
+func (e *Engine) wholeDrive(ctx context.Context, in Input) ([]byte, error) {
+	ref := in.BMH.Spec.UserData
+	if ref == nil {
+		return nil, nil
+	}
+	s, err := e.Secrets.Secret(ctx, in.BMH.Namespace, ref.Name)
+	if s == nil || err != nil {
+		return nil, err // what is missing is said where it is needed
+	}
+	drive, ok := s.Data[keyDrive]
+	switch {
+	case !ok:
+		return nil, nil
+	case len(drive) > agent.MaxConfDrive:
+		return nil, &userdata.Error{Code: userdata.CodeInvalid, Key: keyDrive, Message: fmt.Sprintf("it has %d bytes, at most %d are allowed", len(drive), agent.MaxConfDrive)}
+	case !isDrive(drive):
+		return nil, &userdata.Error{Code: userdata.CodeInvalid, Key: keyDrive, Message: "it is no ISO 9660 and no FAT file system: give the bytes themselves, neither compressed nor in base64"}
+	}
+	return drive, nil
+}
+
+// isDrive tells file systems of config drives by their marks: ECMA-119 §8.1.2 in the
+// volume descriptor of sector 16, or the signature of a FAT's boot sector.
+func isDrive(b []byte) bool {
+	const descriptor = 16 * 2048
+	iso := len(b) > descriptor+6 && string(b[descriptor+1:descriptor+6]) == "CD001"
+	fat := len(b) >= 512 && b[510] == 0x55 && b[511] == 0xaa && (string(b[54:57]) == "FAT" || string(b[82:85]) == "FAT")
+	return iso || fat
+}
+
 // configDrive makes the host's config drive for a disk of that sector size (0:
-// the usual one). report tells the installed system where to say that it is up.
+// the usual one), or takes the one that is given whole. report tells the installed
+// system where to say that it is up.
 func (e *Engine) configDrive(ctx context.Context, in Input, sectorSize int, report *userdata.Report) ([]byte, error) {
+	if drive, err := e.wholeDrive(ctx, in); drive != nil || err != nil {
+		return drive, err
+	}
 	d, err := e.configInput(ctx, in, sectorSize, report)
 	if err != nil {
 		return nil, err

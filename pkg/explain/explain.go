@@ -28,7 +28,8 @@ type Input struct {
 	Detached  bool
 	Consumer  string // kind name of the object that holds the host; empty: nobody
 	Deleting  bool
-	NoBMC     bool // neither address nor credentials are given
+	Hold      string // Ironic's state that the REST door has the host rest in; empty: none
+	NoBMC     bool   // neither address nor credentials are given
 	Earlier   []Phase
 	NextEvent string // what happens at NextTry; empty: "next try"
 }
@@ -100,6 +101,13 @@ func Explain(in Input) Report {
 		r.So = "the last try failed; no diagnosis was recorded with it"
 		r.Do = []string{"read the log of the controller that manages this host (ingot serve or ingot manager)"}
 		r.Next = "tried again by itself"
+	}
+	if in.Hold != "" && !in.Detached && in.Paused == "" && !in.Deleting {
+		// Whatever its state does otherwise, nothing is begun.
+		r.Doing, r.Next = idle, "goes on when the REST client asks for it; until then it rests in "+clean(in.Hold)
+		if in.Problem == nil {
+			r.Do = nil
+		}
 	}
 	if in.Consumer != "" && r.Code == "" {
 		r.Seen = append(r.Seen, "held by "+clean(in.Consumer))

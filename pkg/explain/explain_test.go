@@ -59,6 +59,10 @@ func TestExplain(t *testing.T) {
 		{name: "nobody-works", in: explain.Input{Host: "a", State: "inspecting", Since: since(2 * time.Hour)}},
 		{name: "available", in: explain.Input{Host: "a", State: "available", Since: since(50 * time.Hour)}},
 		{name: "available-off", in: explain.Input{Host: "a", State: "available", Image: "http://h/i"}},
+		{name: "rests-at-manageable", in: explain.Input{
+			Host: "a", State: "registering", Power: "off", Hold: "manageable",
+			WaitsFor: "the REST client to ask for provide (openstack baremetal node provide a)",
+		}},
 		{name: "provisioned-held", in: explain.Input{Host: "a", State: "provisioned", Online: true, Power: "on", Consumer: "Metal3Machine md-0-x7"}},
 		{name: "switching-off", in: explain.Input{Host: "a", State: "provisioned", Power: "on"}},
 		{name: "paused-with-problem", in: explain.Input{

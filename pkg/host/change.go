@@ -40,7 +40,8 @@ func (h *Host) changes(kind OpKind) bool {
 	case OpPrepare:
 		return h.raidDue() || w.Settings || w.Updates
 	case OpService:
-		return w.Settings && w.LiveSettings || w.Updates && w.LiveUpdates
+		asked := h.Node.Verb == VerbService
+		return w.Settings && (w.LiveSettings || asked) || w.Updates && (w.LiveUpdates || asked)
 	}
 	return false
 }
@@ -136,7 +137,7 @@ func (s *stepper) serviceEnds() bool {
 	if op.Kind != OpService || op.Phase != PhasePlan && (op.Phase != PhaseChange || op.Entered || op.Again) {
 		return false
 	}
-	return !s.h.changes(OpService) || !s.h.Wants.Online
+	return !s.h.changes(OpService) || !s.h.Wants.Online && s.h.Node.Verb != VerbService
 }
 
 // Short is enough of a text to tell it from another, for the record.

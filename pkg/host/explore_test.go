@@ -11,6 +11,7 @@ import (
 // restarts, lost agents and changed wishes, and holds the promises of the
 // package in each. Times and counters are folded, so that the walk ends.
 func TestExplore(t *testing.T) {
+	t.Run("led by REST", exploreLed)
 	img := func(u string) *Image { return &Image{URL: u} }
 	base := Wants{Generation: 1, Address: "redfish://x", SecretName: "s", SecretVersion: "v1", Online: true}
 	for name, toggles := range map[string][]func(*Wants){
@@ -144,7 +145,7 @@ func TestExplore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			e := explorer{t: t, m: Defaults(), toggles: toggles, seen: map[string]string{}, reached: map[State]int{}}
-			e.walk(base)
+			e.walk(Host{Key: "a/b"}, base)
 			t.Logf("%d states", len(e.seen))
 			for _, s := range []State{Registering, Inspecting, Preparing, Available, Deleting} {
 				if e.reached[s] == 0 {
@@ -163,6 +164,7 @@ type explorer struct {
 	toggles []func(*Wants)
 	seen    map[string]string // folded state → how it was reached
 	reached map[State]int
+	held    map[string]int // by Node.Hold
 }
 
 type node struct {
@@ -172,10 +174,10 @@ type node struct {
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func (e *explorer) walk(w Wants) {
-	h, as := e.m.Step(Host{Key: "a/b"}, epoch, Observe{Wants: w})
+func (e *explorer) walk(from Host, w Wants) {
+	h, as := e.m.Step(from, epoch, Observe{Wants: w})
 	queue := []node{{h, "start"}}
-	e.check(Host{}, h, as, "start")
+	e.check(from, h, as, "start")
 	e.seen[fold(h)] = ""
 	for len(queue) > 0 && !e.t.Failed() {
 		n := queue[0]
@@ -265,7 +267,7 @@ func (e *explorer) moves(h Host) []move {
 		add("contested", Contested{BootID: h.Boot.ID, Problem: Problem{Code: "boot-token-spent", Class: Retry}})
 	}
 	add("power-off", PowerRead{Power: PowerOff})
-	if h.State == Provisioned || h.State == ExternallyProvisioned {
+	if h.State == Provisioned || h.State == ExternallyProvisioned || h.Node.Hold != "" {
 		add("silent", BMCSilent{})
 	}
 	add("heard", BMCHeard{})
@@ -297,7 +299,7 @@ func fold(h Host) string {
 		w.Address, w.SecretVersion, w.Online, w.DisablePowerOff, w.ExternallyProvisioned, w.Paused, w.Reboot, w.InspectAgain,
 		w.InspectionDisabled, w.FastInspect, w.Hints, h.Hints, w.BMCOptions, w.CleaningDisabled, w.Deleting,
 		h.RAID, h.SecureBoot, w.RAID, w.SecureBoot, w.Firmware, w.Settings, w.Updates, w.LiveSettings, w.LiveUpdates,
-		w.DataImage, w.BuildsRamdisk, w.RamdiskVersion, val(h.Media), val(h.Ramdisk))
+		w.DataImage, w.BuildsRamdisk, w.RamdiskVersion, val(h.Media), val(h.Ramdisk)) + foldNode(h)
 }
 
 func val[T any](p *T) string {
@@ -352,7 +354,7 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 			fail("a builder is asked that nobody configured")
 		case write && !h.Dirty:
 			fail("a write that leaves the host clean")
-		case clean && (h.Wants.CleaningDisabled || h.State != Preparing && h.State != Deprovisioning):
+		case clean && (h.Wants.CleaningDisabled && !(h.Node.Verb == VerbClean && h.Node.Erase != "") || h.State != Preparing && h.State != Deprovisioning):
 			fail("an erase that what is declared does not ask for")
 		case arrays && (h.State != Preparing || h.Wants.Deleting || before.SoftRAID == h.Wants.SoftRAID && (before.Op == nil || before.Op.Phase != PhaseClean)):
 			fail("arrays are made or deleted that what is declared does not ask for")
@@ -379,9 +381,9 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 		case a.Verb == ApplyChange && h.Op.Change.destroys() && (h.State != Preparing || h.Wants.RAID == "" ||
 			h.Op.Change.For != Short(h.Wants.RAID) || h.Wants.Deleting):
 			fail("a RAID volume is deleted that what is declared does not ask for")
-		case a.Verb == ApplyChange && h.Op.Kind == OpService && (!h.Wants.LiveSettings || !h.Wants.Settings):
+		case a.Verb == ApplyChange && h.Op.Kind == OpService && (!h.Wants.LiveSettings && h.Node.Verb != VerbService || !h.Wants.Settings):
 			fail("a machine in use is changed that what is declared does not ask for")
-		case a.Verb == Restart && h.Op.Kind == OpService && before.Power == PowerOn && !h.Wants.DisablePowerOff && before.Op == nil:
+		case a.Verb == Restart && h.Op.Kind == OpService && before.Power == PowerOn && h.Node.Verb != VerbService && !h.Wants.DisablePowerOff && before.Op == nil:
 			fail("a machine that runs is restarted for a change")
 		case a.Verb == SetSecureBoot && !h.SecureBoot:
 			fail("Secure Boot is switched and nobody remembers")
@@ -401,12 +403,14 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 	if h.Op != nil && h.Op.Entered && h.Op.Deadline.IsZero() {
 		fail("a phase without an end")
 	}
+	e.checkLed(before, h, as, fail)
 	atRest := h.Op == nil && h.Problem == nil
 	if !atRest && h.Waits() == "" && !h.Gone {
 		fail("it does not say what it waits for")
 	}
 	settled := h.Gone || h.Wants.Paused || h.Detached || h.State == Unmanaged || h.State == Available ||
-		h.State == Provisioned || h.State == ExternallyProvisioned
+		h.State == Provisioned || h.State == ExternallyProvisioned ||
+		h.Node.Hold != "" || h.Wants.Maintenance || h.Node.Verb == VerbAdopt && h.FollowsPower()
 	if atRest && !settled {
 		fail("stuck: nothing is done and nothing is awaited")
 	}

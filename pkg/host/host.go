@@ -107,6 +107,10 @@ type Wants struct {
 	LiveUpdates  bool
 
 	SoftRAID string // software RAID volumes, as one text; empty: there are to be none
+
+	Ask         *Ask // what the REST door asked for last
+	Fake        bool // there is no machine: asks are done at once (the driver fake-hardware)
+	Maintenance bool // somebody is at work at the machine: nothing is begun by itself
 }
 
 // Managed reports whether the host names a BMC.
@@ -193,6 +197,8 @@ type Host struct {
 	RAID       string // Wants.RAID that was last found to be so
 	SoftRAID   string // Wants.SoftRAID that is on the disks, or RAIDUnknown
 	SecureBoot bool   // switched on by us
+
+	Node Node // led by the REST door
 }
 
 // Agent reports whether an agent of ours is believed to run in the machine.
@@ -276,7 +282,7 @@ const (
 // are passed over by Host.skips.
 var phases = map[OpKind][]Phase{
 	OpVerify:  {PhaseVerify},
-	OpInspect: {PhaseFacts, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect},
+	OpInspect: {PhaseFacts, PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseStop},
 	OpPrepare: {
 		PhasePlan, PhaseChange, PhaseRestart, PhaseSettle,
 		PhaseRamdisk, PhaseOff, PhaseRamdiskMedia, PhaseNetBoot, PhaseOrder, PhaseStart, PhaseHello, PhaseInspect, PhaseClean, PhaseSoftRAID, PhaseStop,
@@ -322,13 +328,17 @@ func (h *Host) skips(kind OpKind, p Phase) bool {
 	case PhaseInspect:
 		return kind != OpInspect && h.Agent() && h.InventoryBoot == h.Boot.ID
 	case PhaseStop:
+		if kind == OpInspect {
+			// Ironic switches a node off that it inspected.
+			return h.Node.Verb != VerbInspect || h.Power == PowerOff || h.Wants.DisablePowerOff
+		}
 		if !erases {
 			return false
 		}
 		// An available host that should be on keeps its agent: the next
 		// operation then needs no boot. What runs in a machine where we neither
 		// booted the agent nor wrote a disk is not ours to switch off.
-		keep := h.Wants.Online && !h.Wants.Deleting && h.Agent()
+		keep := h.Wants.Online && !h.Wants.Deleting && h.Agent() && h.Node.Verb != VerbClean
 		ours := h.Agent() || h.Dirty || h.Provisioned != nil
 		return keep || !ours || h.Power == PowerOff || h.Wants.DisablePowerOff
 	case PhaseRun:
@@ -348,6 +358,9 @@ func (h *Host) makesRAID(kind OpKind) bool {
 // cleans reports whether an operation erases disks: only while the declared
 // state asks for it, and after a provisioning only if something was written.
 func (h *Host) cleans(kind OpKind) bool {
+	if kind == OpPrepare && h.Node.Verb == VerbClean {
+		return h.Node.Erase == EraseMetadata
+	}
 	if h.Wants.CleaningDisabled {
 		return false
 	}

@@ -69,6 +69,10 @@ func (s *stepper) outcome(e Outcome) {
 // done follows an operation that reached its end.
 func (s *stepper) done(kind OpKind) {
 	h := &s.h
+	if h.Node.Verb != "" {
+		s.ledDone(kind)
+		return
+	}
 	switch kind {
 	case OpVerify:
 		if h.State == Registering {
@@ -87,18 +91,27 @@ func (s *stepper) done(kind OpKind) {
 		s.hinted()
 		s.to(Available)
 	case OpProvision:
-		h.Provisioned, h.FailCount = h.LastTried, 0
-		s.hinted()
-		s.to(Provisioned)
+		s.provisioned()
 	case OpDeprovision:
-		h.Provisioned, h.Dirty = nil, h.Dirty && h.Wants.CleaningDisabled
-		if h.Wants.Deleting {
-			s.to(PoweringOffBeforeDelete)
-		} else {
-			s.to(Available)
-		}
+		s.deprovisioned()
 	}
 	h.ErrorCount = 0
+}
+
+func (s *stepper) provisioned() {
+	s.h.Provisioned, s.h.FailCount = s.h.LastTried, 0
+	s.hinted()
+	s.to(Provisioned)
+}
+
+func (s *stepper) deprovisioned() {
+	h := &s.h
+	h.Provisioned, h.Dirty = nil, h.Dirty && h.Wants.CleaningDisabled
+	if h.Wants.Deleting {
+		s.to(PoweringOffBeforeDelete)
+	} else {
+		s.to(Available)
+	}
 }
 
 // failed ends the running operation with a problem.
@@ -131,9 +144,15 @@ func (s *stepper) problem(kind OpKind, p Problem) {
 	}
 	p.Type, p.Since = errorType(kind, h.State), s.now
 	p.Generation, p.Secret = h.Wants.Generation, h.Wants.secrets()
-	if p.Class == Retry {
+	if h.Node.Verb != "" {
+		s.verbFailed()
+	}
+	switch {
+	case h.Node.Hold != "":
+		p.Class = Wait // for the REST client
+	case p.Class == Retry:
 		p.NextTry = s.now.Add(s.m.backoff(kind, h.Key, p.Attempts))
-	} else if h.Wants.Deleting {
+	case h.Wants.Deleting:
 		p.NextTry = s.now.Add(deleteGrace * s.m.RetryUnit)
 	}
 	h.Problem = &p
@@ -226,7 +245,7 @@ func (s *stepper) contested(e Contested) {
 	}
 	switch {
 	case h.Op == nil:
-		if h.Problem == nil && !h.Wants.Paused && !h.Detached {
+		if h.Problem == nil && !h.Wants.Paused && !h.Detached && h.Node.Hold == "" {
 			s.problem(OpInspect, p)
 		}
 	case h.Op.Phase == PhaseInspect || h.Op.Phase == PhaseClean || h.Op.Phase == PhaseSoftRAID || h.Op.Phase == PhaseDisk || h.Op.Phase == PhaseWrite || h.Op.Phase == PhaseDeploy:

@@ -67,7 +67,11 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 			s.lost()
 		}
 	case BMCSilent:
-		if s.h.Op == nil {
+		switch {
+		case s.h.Op != nil:
+		case s.h.Node.Hold != "":
+			s.h.Power = PowerUnknown // and it is polled on
+		default:
 			s.h.Good = ""
 		}
 	case BMCHeard:
@@ -111,7 +115,7 @@ func (h Host) Wake() time.Time {
 	if h.Op != nil && h.Op.Entered {
 		t = h.Op.Deadline
 	}
-	if h.Problem != nil && !h.Problem.NextTry.IsZero() && (t.IsZero() || h.Problem.NextTry.Before(t)) {
+	if h.Problem != nil && !h.Wants.Maintenance && !h.Problem.NextTry.IsZero() && (t.IsZero() || h.Problem.NextTry.Before(t)) {
 		t = h.Problem.NextTry
 	}
 	return t
@@ -167,7 +171,17 @@ func (s *stepper) settle() bool {
 		return true
 	case w.Deleting && s.deleteNext():
 		return true
-	case h.Detached && h.State != Deleting:
+	case h.Detached && h.State != Deleting && !s.due():
+		return false
+	case s.takesUp():
+		return true
+	case h.State == Deleting:
+		return s.decide()
+	case h.fake():
+		return s.fakes()
+	case h.Node.Hold != "" && h.Node.Verb == "":
+		return s.keeps()
+	case h.Problem != nil && h.Wants.Maintenance:
 		return false
 	case h.Problem != nil:
 		return s.wake()
@@ -175,6 +189,10 @@ func (s *stepper) settle() bool {
 		return true
 	case h.Op != nil:
 		return s.carryOn()
+	case h.Node.Verb != "":
+		return s.lead()
+	case w.Maintenance:
+		return s.keeps()
 	}
 	return s.decide()
 }
@@ -203,6 +221,9 @@ func (s *stepper) detachChanged() bool {
 // BMC is given up after a few failures, so that a dead BMC never holds a host.
 func (s *stepper) deleteNext() bool {
 	h := &s.h
+	if s.letGo() {
+		return true
+	}
 	switch h.State {
 	case Deleting:
 		return false
@@ -263,6 +284,9 @@ func (s *stepper) obsolete() bool {
 	h := &s.h
 	switch {
 	case h.State == Provisioning && h.Op.Kind == OpProvision && s.cancelled():
+		if h.Node.Verb != "" {
+			s.verbDone("") // whoever changed spec leads from here
+		}
 		return s.to(Deprovisioning)
 	case h.State == Registering && !h.Wants.Managed():
 		return s.to(Unmanaged)
@@ -274,8 +298,8 @@ func (s *stepper) obsolete() bool {
 	case h.Op.Kind == OpInspect && (h.Op.Phase == PhaseFacts) != h.Wants.FastInspect:
 		s.drop() // the other way of inspection is asked for
 		return true
-	case h.Op.Kind == OpPowerOn && !s.wantsOn(),
-		h.Op.Kind == OpPowerOff && h.State != PoweringOffBeforeDelete && (s.wantsOn() || h.Wants.DisablePowerOff):
+	case h.Op.Kind == OpPowerOn && !s.wantsOn() && !isPower(h.Node.Verb),
+		h.Op.Kind == OpPowerOff && h.State != PoweringOffBeforeDelete && (s.wantsOn() && !isPower(h.Node.Verb) || h.Wants.DisablePowerOff):
 		s.drop()
 		return true
 	case s.stale():

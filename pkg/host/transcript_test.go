@@ -23,6 +23,8 @@ var update = flag.Bool("update", false, "rewrite testdata/*.txt with what Step a
 //	fail CODE [wait] [SEEN…]  the awaited action failed
 //	plan KIND TARGET|none  what is to be changed next was read
 //	asked [reset]       the BMC was asked for the change, which may wait for a start
+//	led HOLD            the host was born at the REST door (the story's first line)
+//	ask VERB [KEY=VALUE…]  the REST door asks for a verb, and declares what goes with it
 //	hello               the agent calls home with the boot that was ordered
 //	refuse CODE         the agent that calls home is sent away
 //	lost                the agent fell silent
@@ -110,6 +112,27 @@ func (p *player) command(line string) {
 			k, v, _ := strings.Cut(kv, "=")
 			p.applyWants(&w, k, v)
 		}
+		p.step(Observe{Wants: w})
+	case "led":
+		p.h.Node.Hold = strings.Join(f[1:], " ")
+	case "ask":
+		w, a := p.h.Wants, Ask{N: p.h.Node.Asked + 1}
+		w.Generation++
+		var words []string
+		for _, x := range f[1:] {
+			switch k, v, found := strings.Cut(x, "="); {
+			case !found:
+				words = append(words, x)
+			case k == "erase":
+				a.Erase = v
+			case k == "step":
+				a.Hold = v == "hold"
+			default:
+				p.applyWants(&w, k, v)
+			}
+		}
+		a.Verb, a.Generation = strings.Join(words, " "), w.Generation
+		w.Ask = &a
 		p.step(Observe{Wants: w})
 	case "done":
 		o := Outcome{Seq: p.h.Seq}
@@ -282,6 +305,10 @@ func (p *player) applyWants(w *Wants, k, v string) {
 		w.LiveSettings, w.LiveUpdates = on, on
 	case "softraid":
 		w.SoftRAID = v
+	case "driver":
+		w.Fake = v == "fake-hardware"
+	case "maintenance":
+		w.Maintenance = on
 	default:
 		p.t.Fatalf("unknown wish %q", k)
 	}
@@ -313,6 +340,17 @@ func (p *player) show() string {
 		}
 	}
 	line("state", st)
+	if n := p.h.Node; n.Led() {
+		st := n.Hold
+		if n.Verb != "" {
+			st = strings.TrimSpace(st + " doing " + n.Verb)
+		}
+		if n.Power != "" {
+			st += ", " + n.Power
+		}
+		line("node", st)
+		line("said", n.Error)
+	}
 	if pr := p.h.Problem; pr != nil {
 		line("error", fmt.Sprintf("%s: %s (%d)", pr.Type, pr.Code, pr.Attempts))
 		for _, s := range pr.Seen {

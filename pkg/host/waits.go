@@ -18,6 +18,10 @@ func (h Host) Waits() string {
 		return "the annotation baremetalhost.metal3.io/detached to be removed: it delays the deletion"
 	case h.Detached:
 		return "the annotation baremetalhost.metal3.io/detached to be removed"
+	case h.Node.Hold != "" && h.Node.Verb == "":
+		return h.Node.waits(h.Key)
+	case w.Maintenance && h.Op == nil && h.Node.Verb == "":
+		return "the end of the maintenance (the annotation ingot.dev/maintenance)"
 	case h.Problem != nil && h.Problem.NextTry.IsZero():
 		return "a change: " + h.remedyPlace()
 	case h.Problem != nil && h.Problem.Class == Wait:
@@ -26,6 +30,8 @@ func (h Host) Waits() string {
 		return "the next try"
 	case h.Op != nil:
 		return h.Op.waits()
+	case h.Node.Verb == VerbAdopt:
+		return "spec.online to become what the machine's power is"
 	case h.State == Unmanaged:
 		return "spec.bmc.address and spec.bmc.credentialsName to be set"
 	case h.State == Available && w.Image != nil && !w.Online:
@@ -36,6 +42,20 @@ func (h Host) Waits() string {
 		return WaitsForStart
 	}
 	return ""
+}
+
+// next are the commands that lead a node on from where it rests.
+var next = map[string]string{
+	Enroll: "manage", Manageable: "provide", InspectFailed: "inspect", CleanFailed: "manage", AdoptFailed: "adopt",
+	DeployFailed: "undeploy", ErrorState: "undeploy", ServiceFailed: "abort",
+	NodeAvailable: "deploy", Active: "undeploy", DeployHold: "unhold", CleanHold: "unhold", ServiceHold: "unhold",
+	Rescue: "unrescue", RescueFailed: "unrescue", UnrescueFailed: "unrescue",
+}
+
+// waits says what leads a node on that rests.
+func (n Node) waits(key string) string {
+	_, name, _ := strings.Cut(key, "/")
+	return fmt.Sprintf("the REST client to ask for %s (openstack baremetal node %[1]s %[2]s)", next[n.Hold], name)
 }
 
 func (h Host) remedyPlace() string {

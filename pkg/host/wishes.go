@@ -7,7 +7,7 @@ package host
 // to see it happen, not the end of a back-off.
 func (s *stepper) asked(was Wants) {
 	h, w := &s.h, &s.h.Wants
-	if h.Problem == nil || was.Reboot == w.Reboot && (was.InspectAgain || !w.InspectAgain) {
+	if h.Problem == nil || h.Node.Hold != "" || was.Reboot == w.Reboot && (was.InspectAgain || !w.InspectAgain) {
 		return
 	}
 	p := clone(h.Problem)

@@ -37,6 +37,8 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 	h.Hints = hintsID(st.Provisioning.RootDeviceHints)
 	if Unknown(rec) {
 		takeOver(&h, b, rec)
+		h.Node = lostNode(b, rec)
+		unread(&h)
 		return h
 	}
 	r := rec.Status
@@ -64,6 +66,11 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 			Change: fromChange(op.Change), Made: op.Made,
 		}
 	}
+	if h.State == host.Deprovisioning && h.Op == nil && r.Problem == nil && (r.Node == nil || r.Node.Hold == "" && r.Node.Verb == "") {
+		// Written before a crash, without the record of why: a machine that was
+		// externally provisioned has somebody's system on it.
+		h.Dirty = true
+	}
 	if p := r.Problem; p != nil && string(st.ErrorType) == p.Type {
 		h.Problem = &host.Problem{
 			Code: p.Code, Class: host.Wait, Seen: p.Seen, Facts: p.Facts, Type: host.ErrorType(p.Type),
@@ -74,6 +81,8 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 			h.Problem.Class = host.Retry
 		}
 	}
+	h.Node = fromNode(r.Node, h.Problem)
+	unread(&h)
 	return h
 }
 
@@ -152,6 +161,7 @@ func status(h host.Host, old v1alpha1.HostRecordStatus) v1alpha1.HostRecordStatu
 			Generation: p.Generation, Secret: p.Secret,
 		}
 	}
+	r.Node = toNode(h)
 	return r
 }
 
@@ -189,6 +199,7 @@ func canWait(st, stored v1alpha1.HostRecordStatus) bool {
 	switch {
 	case op == nil || was != nil && (op.Kind != was.Kind || op.Epoch != was.Epoch),
 		st.Problem != nil || stored.Problem != nil,
+		!equality.Semantic.DeepEqual(st.Node, stored.Node),
 		st.Dirty != stored.Dirty || st.FailCount != stored.FailCount,
 		st.Boot != nil && !equality.Semantic.DeepEqual(st.Boot, stored.Boot):
 		return false

@@ -50,7 +50,14 @@ func recorded(h host.Host, wasOn bool) host.Host {
 	}
 	if h.Good == "" {
 		h.GoodAt, h.GoodWith = "", ""
+		if h.Node.Hold != "" {
+			h.Power = host.PowerUnknown // its BMC was never asked
+		}
 	}
+	if h.State == host.Deprovisioning && h.Op == nil && h.Problem == nil && h.Node.Hold == "" && h.Node.Verb == "" {
+		h.Dirty = true // nobody recorded that there is nothing to erase
+	}
+	h.Node.Since = h.Node.Since.Truncate(time.Microsecond)
 	return h
 }
 

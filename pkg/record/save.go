@@ -72,9 +72,6 @@ func (s Store) EnsureRecord(ctx context.Context, o *Objects, newID string) error
 	if o.HR != nil {
 		return nil
 	}
-	if id := o.BMH.Status.Provisioning.ID; id != "" {
-		newID = id
-	}
 	b := o.BMH
 	hr := &v1alpha1.HostRecord{
 		ObjectMeta: metav1.ObjectMeta{
@@ -82,7 +79,7 @@ func (s Store) EnsureRecord(ctx context.Context, o *Objects, newID string) error
 			OwnerReferences: []metav1.OwnerReference{Owner(b)},
 			Labels:          map[string]string{"clusterctl.cluster.x-k8s.io/move": ""},
 		},
-		Spec: v1alpha1.HostRecordSpec{ID: newID},
+		Spec: bornSpec(b, newID),
 	}
 	err := s.Client.Create(ctx, hr, FieldOwner)
 	if apierrors.IsAlreadyExists(err) {
@@ -130,24 +127,33 @@ func (s Store) Save(ctx context.Context, o *Objects, h host.Host, x Extra) error
 	if err := s.saveRecord(ctx, o, h, x); err != nil {
 		return err
 	}
-	return s.saveProvisioned(ctx, o, h)
+	return s.saveSpec(ctx, o, h)
 }
 
-// saveProvisioned keeps what is on the disk where a lost status does not matter.
-// It is behind for an instant after a crash, and set right at the next save.
-func (s Store) saveProvisioned(ctx context.Context, o *Objects, h host.Host) error {
+// saveSpec keeps what is on the disk, and where the REST door has a host rest, where
+// a lost status does not matter. It is behind for an instant after a crash, and set
+// right at the next save.
+func (s Store) saveSpec(ctx context.Context, o *Objects, h host.Host) error {
+	spec := map[string]any{}
 	onDisk := ""
 	if h.Provisioned != nil && h.State != host.ExternallyProvisioned {
 		onDisk = provisionedText(*h.Provisioned)
 	}
-	if o.HR.Spec.Provisioned == onDisk || len(onDisk) > maxProvisioned {
+	if o.HR.Spec.Provisioned != onDisk && len(onDisk) <= maxProvisioned {
+		spec["provisioned"] = onDisk
+	}
+	// In the course of a verb it stays where it rested before.
+	if h.Node.Verb == "" && o.HR.Spec.Hold != h.Node.Hold {
+		spec["hold"] = h.Node.Hold
+	}
+	if len(spec) == 0 {
 		return nil
 	}
 	hr := &v1alpha1.HostRecord{ObjectMeta: metav1.ObjectMeta{Namespace: o.HR.Namespace, Name: o.HR.Name}}
 	write := func() error {
 		patch, err := json.Marshal(map[string]any{
 			"metadata": map[string]any{"resourceVersion": o.HR.ResourceVersion}, // a fence, as for the status
-			"spec":     map[string]any{"provisioned": onDisk},
+			"spec":     spec,
 		})
 		if err != nil {
 			return err
@@ -163,7 +169,7 @@ func (s Store) saveProvisioned(ctx context.Context, o *Objects, h host.Host) err
 		err = write()
 	}
 	if err != nil {
-		return fmt.Errorf("writing what is on the disk of %s: %w", h.Key, err)
+		return fmt.Errorf("writing the record of what %s is: %w", h.Key, err)
 	}
 	next := o.HR.DeepCopy() // its status may be ahead of what is stored
 	next.ObjectMeta, next.Spec = hr.ObjectMeta, hr.Spec

@@ -126,7 +126,10 @@ func conditions(st *metal3.BareMetalHostStatus, h host.Host, generation int64) {
 	}
 	registered := h.State != host.None && h.State != host.Unmanaged && h.State != host.Registering
 	regError := st.ErrorType == metal3.RegistrationError || st.ErrorType == metal3.ProvisionedRegistrationError
+	resting := h.Node.Hold != "" && h.Node.Verb == ""
 	switch {
+	case resting && h.Node.Hold == host.Manageable && h.State == host.Registering && h.Problem == nil:
+		set(metal3.ManageableCondition, true, metal3.ManageableReason)
 	case h.State == host.None || h.State == host.Unmanaged:
 		set(metal3.ManageableCondition, false, metal3.NotManagedReason)
 	case regError:
@@ -175,7 +178,7 @@ func conditions(st *metal3.BareMetalHostStatus, h host.Host, generation int64) {
 	}
 	if r, ok := progress[h.State]; h.Detached {
 		set(metal3.ProgressingCondition, false, metal3.DetachedReason)
-	} else if ok {
+	} else if ok && !resting {
 		set(metal3.ProgressingCondition, true, r)
 	} else {
 		set(metal3.ProgressingCondition, false, metal3.NotProgressingReason)

@@ -50,6 +50,8 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		w.Detach = detach(v)
 	}
 	w.Reboot = reboot(b.Annotations)
+	_, w.Maintenance = b.Annotations[AnnotationMaintenance]
+	w.Fake = b.Annotations[AnnotationDriver] == DriverFake
 	if v, ok := b.Annotations[metal3.InspectAnnotationPrefix]; ok && v != metal3.InspectAnnotationValueDisabled { //nolint:staticcheck // Metal3 honours the old form still
 		w.InspectAgain = true
 	}
