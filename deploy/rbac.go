@@ -91,8 +91,9 @@ func Rules() ([]Rule, error) {
 		{For: "labels of namespaces that policies choose by", Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "watch"}, Seldom: true},
 
 		// The REST door.
-		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"list", "watch"}},
-		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"get", "create", "update", "patch", "delete"}, Seldom: true},
+		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"watch"}},
+		{For: "nodes that clients of the REST door make and delete", Group: metal3, Resources: []string{"baremetalhosts"}, Verbs: []string{"create", "delete"}, Seldom: true},
+		{For: "what the REST door keeps", Group: ingot, Resources: []string{"nodeattributes", "noderesources"}, Verbs: []string{"list", "get", "create", "update", "patch", "delete"}, Seldom: true},
 
 		// Networks.
 		{For: "networks to boot machines on", Group: ingot, Resources: []string{"provisioningnetworks"}, Verbs: []string{"get", "list", "watch"}, Seldom: true},

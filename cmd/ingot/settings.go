@@ -30,6 +30,18 @@ func (s *settings) flags(f *pflag.FlagSet, dataDir string) {
 	f.StringVar(&s.config, "config", "", "YAML file of these settings, by flag name")
 	f.StringVar(&s.DataDir, "data-dir", dataDir, "where everything is kept")
 	f.StringVar(&s.RESTAddress, "rest-address", "127.0.0.1:6385", "address of the Ironic-compatible REST door")
+	d := &s.RESTDoor
+	f.StringVar(&d.Auth, "rest-auth", serve.NoAuth, "who is let in at the REST door: noauth (whoever reaches it), http_basic, keystone or kubernetes")
+	f.BoolVar(&d.ForceNoAuth, "rest-force-noauth", false, "let in whoever reaches the REST door on an address other than loopback, too")
+	f.StringSliceVar(&d.Hosts, "rest-allowed-hosts", nil, "more names by which the REST door is known (beside localhost, its addresses and the name of this machine): checked where there is no login, and in the certificate of --rest-tls")
+	f.BoolVar(&d.TLS, "rest-tls", false, "TLS on the REST door, with a certificate of ingot's own authority")
+	f.StringVar(&d.CertFile, "rest-tls-cert-file", "", "TLS on the REST door, with this certificate (and its chain), read anew when it changes")
+	f.StringVar(&d.KeyFile, "rest-tls-private-key-file", "", "private key of --rest-tls-cert-file")
+	f.StringVar(&d.Htpasswd, "rest-htpasswd-file", "", "users and bcrypt hashes of --rest-auth http_basic (htpasswd -B), read anew when it changes")
+	f.StringVar(&d.Clouds, "rest-clouds-file", "", "clouds.yaml with the credential by which --rest-auth keystone validates tokens")
+	f.StringVar(&d.Cloud, "rest-cloud", "", "which cloud of --rest-clouds-file (default: its only one)")
+	f.StringVar(&d.KeystoneURI, "rest-keystone-uri", "", "where clients get tokens, as they are told (default: the cloud's auth_url)")
+	f.StringVar(&d.ServiceProject, "rest-service-project", "", "Keystone project, by id or by name in the domain default, whose users with the role service are trusted with all nodes (Nova's; default: none)")
 	f.StringVar(&s.HTTPAddress, "http-address", ":6180", "address of the boot door: loaders, scripts, kernels, image chunks")
 	f.StringVar(&s.HTTPSAddress, "https-address", ":6183", "address of the door for agents, uploads and the webhook")
 	f.StringVar(&s.MetricsAddress, "metrics-address", ":8443", "address of the metrics; 0 for none")
@@ -111,6 +123,9 @@ func (s *settings) complete(a *cli.App, cmd *cobra.Command) error {
 	}
 	if _, err := console.ParseMode(string(s.RecordConsoles)); err != nil {
 		return cli.Usage("--record-consoles %q: %v", s.RecordConsoles, err)
+	}
+	if err := s.RESTDoor.Check(); err != nil {
+		return cli.Usage("%v", err)
 	}
 	s.Log = slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
 	s.Out = a.Out

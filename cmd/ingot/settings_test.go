@@ -23,6 +23,13 @@ func TestFill(t *testing.T) {
 	}{
 		{name: "defaults", want: func(s *settings) bool { return s.RESTAddress == "127.0.0.1:6385" && s.Workers == 16 }},
 		{
+			name: "REST door", file: "rest-auth: http_basic\nrest-allowed-hosts: [metal.example, 10.0.0.1]\n", env: map[string]string{"INGOT_REST_HTPASSWD_FILE": "/etc/ingot/htpasswd", "INGOT_REST_TLS": "true"},
+			want: func(s *settings) bool {
+				d := s.RESTDoor
+				return d.Auth == "http_basic" && d.Htpasswd == "/etc/ingot/htpasswd" && d.TLS && len(d.Hosts) == 2
+			},
+		},
+		{
 			name: "file", file: "rest-address: 10.0.0.1:1\nworkers: 3\npower-poll: 5s\nallow-loopback: [127.0.0.1:1, 127.0.0.1:2]\n",
 			want: func(s *settings) bool {
 				return s.RESTAddress == "10.0.0.1:1" && s.Workers == 3 && s.PollEvery == 5*time.Second && len(s.Loopback) == 2

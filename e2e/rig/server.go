@@ -80,6 +80,7 @@ type Server struct {
 	Binary     string
 	Dir        string // data and log
 	Kubeconfig string
+	REST       string // URL of the Ironic-compatible door; of no use where the kernel chose its port
 
 	args []string
 	log  *os.File
@@ -104,7 +105,7 @@ func NewServer(binary, dir string, p Ports, more ...string) (*Server, error) {
 	}
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	return &Server{
-		Binary: binary, Dir: dir, Kubeconfig: filepath.Join(data, "kubeconfig"), log: log,
+		Binary: binary, Dir: dir, Kubeconfig: filepath.Join(data, "kubeconfig"), REST: "http://" + at(p.REST), log: log,
 		args: append([]string{
 			"serve", "--data-dir", data, "--flavour", "vm", "--api-address", at(p.API), "--rest-address", at(p.REST),
 			"--http-address", at(p.HTTP), "--https-address", at(p.HTTPS), "--metrics-address", "0", "--health-address", "0",

@@ -27,6 +27,9 @@ const (
 	KindDeployTemplate  = "deploy_template"
 	KindRunbook         = "runbook"
 	KindInspectionRule  = "inspection_rule"
+	// KindNoPort says that a port which a host's own NICs would show is not to be
+	// shown: a client deleted it.
+	KindNoPort = "no_port"
 )
 
 // Object is a resource other than a node, as of one moment. Nobody changes it.
@@ -111,6 +114,12 @@ func (s *Store) CreateObject(ctx context.Context, o Object) (*Object, error) {
 func (s *Store) UpdateObject(ctx context.Context, was *Object, o Object) (*Object, error) {
 	now := metav1.NewMicroTime(s.Now())
 	r := was.stored.DeepCopy()
+	if r.Spec.Node != o.Node {
+		r.OwnerReferences = nil // the old node's end is not its own
+		if n, ok := s.Get(o.Node); ok && n.Host != nil && n.Key.Namespace == r.Namespace {
+			r.OwnerReferences = []metav1.OwnerReference{record.Owner(n.Host)}
+		}
+	}
 	r.Spec.Node, r.Spec.Name, r.Spec.Body, r.Spec.UpdatedAt = o.Node, o.Name, &apiextensionsv1.JSON{Raw: o.Body}, &now
 	err := s.Client.Update(ctx, r, record.FieldOwner)
 	switch {
@@ -137,6 +146,7 @@ func (s *Store) DeleteObject(ctx context.Context, o *Object) error {
 }
 
 func (s *Store) takeObject(r *v1alpha1.NodeResource, gone bool) {
+	s.objectChanges++
 	of := s.objects[r.Spec.Kind]
 	if of == nil {
 		of = map[string]*Object{}

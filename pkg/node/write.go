@@ -2,11 +2,10 @@ package node
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/ingot-metal/ingot/api/ironic"
@@ -14,116 +13,110 @@ import (
 	"github.com/ingot-metal/ingot/pkg/record"
 )
 
-// Create makes a host for a node. Its UUID is chosen here if it names none.
-func (s *Store) Create(ctx context.Context, d ironic.Node) (*Node, error) {
-	if d.UUID == "" {
-		d.UUID = s.NewID()
-	}
-	if _, ok := s.Get(d.UUID); ok {
-		return nil, ErrExists
-	}
-	name := "node-" + d.UUID
-	if d.Name != nil {
-		if _, ok := s.Get(*d.Name); ok {
-			return nil, ErrExists
+// draft is a node as it is to be.
+type draft struct {
+	n      *Node // as it is
+	id     string
+	host   *metal3.BareMetalHost
+	record *v1alpha1.HostRecord
+	said   said
+
+	companions map[string][]edit // settings and components
+	secrets    []*corev1.Secret  // to be made
+	drop       []string          // Secrets that are not needed any more
+	driveKeys  map[string][]byte // of a new config drive
+	new        bool
+}
+
+// draft copies a node.
+func (s *Store) draft(ctx context.Context, n *Node) (*draft, error) {
+	if n.Record == nil {
+		if err := s.ensureRecord(ctx, n.Host, v1alpha1.HostRecordSpec{ID: n.UUID}); err != nil {
+			return nil, err
 		}
+		n = s.byKey(n.Key)
 	}
-	b := &metal3.BareMetalHost{}
-	b.Namespace, b.Name = s.Namespace, name
-	if err := s.Client.Create(ctx, b, record.FieldOwner); err != nil {
-		if apierrors.IsAlreadyExists(err) {
-			return nil, ErrExists
-		}
-		return nil, wrap(err, "storing node %s", d.UUID)
-	}
-	meta := metav1.ObjectMeta{Namespace: b.Namespace, Name: b.Name, OwnerReferences: []metav1.OwnerReference{record.Owner(b)}}
-	hr := &v1alpha1.HostRecord{ObjectMeta: meta}
-	hr.Spec.ID, hr.Spec.Hold = d.UUID, string(ironic.Enroll)
-	if d.Name != nil {
-		hr.Spec.IronicName = *d.Name
-	}
-	if err := s.Client.Create(ctx, hr, record.FieldOwner); err != nil {
-		return nil, wrap(err, "storing node %s", d.UUID)
-	}
-	text, err := json.Marshal(d)
-	if err != nil {
-		return nil, err
-	}
-	now := metav1.NewMicroTime(s.Now())
-	na := &v1alpha1.NodeAttributes{ObjectMeta: meta}
-	na.Spec.ID, na.Spec.CreatedAt, na.Spec.Attributes = d.UUID, &now, &apiextensionsv1.JSON{Raw: text}
-	if err := s.Client.Create(ctx, na, record.FieldOwner); err != nil {
-		return nil, wrap(err, "storing node %s", d.UUID)
-	}
-	s.Observe(b)
-	s.Observe(hr)
-	s.Observe(na)
-	n, _ := s.Get(d.UUID)
-	return n, nil
+	return &draft{n: n, id: n.UUID, host: n.Host.DeepCopy(), record: n.Record.DeepCopy(), said: n.said.clone(), companions: map[string][]edit{}}, nil
 }
 
 // Update makes of the node that was one with the document d. What only the service
 // says (states, times …) is not taken from d. A value that is ironic.Masked is
 // left as it is stored.
 func (s *Store) Update(ctx context.Context, was *Node, d ironic.Node) (*Node, error) {
-	text, err := json.Marshal(d)
+	defer s.alone(was.Key).Unlock()
+	n, err := s.begin(ctx, was)
 	if err != nil {
 		return nil, err
 	}
-	na := was.Attrs.DeepCopy()
-	now := metav1.NewMicroTime(s.Now())
-	na.Spec.Attributes, na.Spec.UpdatedAt = &apiextensionsv1.JSON{Raw: text}, &now
-	if err := s.Client.Update(ctx, na, record.FieldOwner); err != nil {
-		if apierrors.IsConflict(err) {
-			return nil, ErrChanged
-		}
-		return nil, wrap(err, "storing node %s", was.UUID)
+	dr, err := s.draft(ctx, n)
+	if err != nil {
+		return nil, err
 	}
-	s.Observe(na)
-	n, _ := s.Get(was.UUID)
+	if err := s.become(ctx, dr, &was.Node, &d); err != nil {
+		return nil, err
+	}
+	return s.store(ctx, dr)
+}
+
+// store writes a draft.
+func (s *Store) store(ctx context.Context, dr *draft) (*Node, error) {
+	i, err := s.intent(dr)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.makeSecrets(ctx, dr); err != nil {
+		return nil, err
+	}
+	if err := s.commit(ctx, dr.n, i); err != nil {
+		var refused *Refusal
+		if errors.Is(err, ErrChanged) || errors.As(err, &refused) {
+			s.unmake(ctx, dr)
+		}
+		return nil, err
+	}
+	n, ok := s.Get(dr.id)
+	if !ok {
+		return nil, ErrNotFound
+	}
 	return n, nil
 }
 
-// Delete lets go of a node's host.
-func (s *Store) Delete(ctx context.Context, n *Node) error {
-	if n.Host == nil {
-		return ErrNotFound
+// intent is what has to be written for a draft.
+func (s *Store) intent(dr *draft) (*intent, error) {
+	said, err := dr.said.text()
+	if err != nil {
+		return nil, err
 	}
-	if err := s.Client.Delete(ctx, n.Host); err != nil && !apierrors.IsNotFound(err) {
-		return wrap(err, "deleting node %s", n.UUID)
+	i := &intent{ID: s.NewID(), By: s.Conductor, At: metav1.NewMicroTime(s.Now()), Edits: dr.companions, Drop: dr.drop}
+	if dr.new {
+		i.Said = said
+		return i, nil
+	}
+	if i.Edits[objectHost], err = editsOf(dr.n.Host, dr.host); err != nil {
+		return nil, err
+	}
+	if i.Edits[objectRecord], err = editsOf(dr.n.Record, dr.record); err != nil {
+		return nil, err
+	}
+	if a := dr.n.Attrs; a == nil && string(said) != "{}" || a != nil && (a.Spec.Attributes == nil || string(a.Spec.Attributes.Raw) != string(said)) {
+		i.Said = said
+	}
+	return i, nil
+}
+
+func (s *Store) makeSecrets(ctx context.Context, dr *draft) error {
+	for _, secret := range dr.secrets {
+		if err := s.Client.Create(ctx, secret, record.FieldOwner); err != nil {
+			return wrap(written(err), "storing the secrets of node %s", dr.id)
+		}
+		s.Observe(secret)
 	}
 	return nil
 }
 
-// Asked is what a client asks of a node's life cycle.
-type Asked struct {
-	Verb   ironic.Verb
-	Power  ironic.Power      // instead of Verb
-	Erase  string            // metadata, all, or nothing
-	Node   *ironic.Node      // the document that is to hold from then on; nil: as it is
-	Secret map[string][]byte // config drive
-}
-
-// Ask hands a verb to the life cycle. Whether the node's state allows it is the
-// caller's to know; that it is still in that state is made sure of here.
-func (s *Store) Ask(ctx context.Context, was *Node, a Asked) (*Node, error) {
-	hr := was.Record.DeepCopy()
-	n := int64(1)
-	if hr.Spec.Ask != nil {
-		n = hr.Spec.Ask.N + 1
+// unmake deletes Secrets that did not come into use.
+func (s *Store) unmake(ctx context.Context, dr *draft) {
+	for _, secret := range dr.secrets {
+		s.drop(ctx, secret.Namespace, []string{secret.Name})
 	}
-	verb := string(a.Verb)
-	if a.Power != "" {
-		verb = string(a.Power)
-	}
-	hr.Spec.Ask = &v1alpha1.Ask{N: n, Verb: verb, Erase: a.Erase}
-	if err := s.Client.Update(ctx, hr, record.FieldOwner); err != nil {
-		if apierrors.IsConflict(err) {
-			return nil, ErrChanged
-		}
-		return nil, wrap(err, "asking node %s", was.UUID)
-	}
-	s.Observe(hr)
-	now, _ := s.Get(was.UUID)
-	return now, nil
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/ingot-metal/ingot/api/ironic"
 )
@@ -48,19 +49,51 @@ func root(c *call) (*reply, error) {
 	})
 }
 
-// v1 lists the resources of the version.
+// listed are those that the version's document names, with the version that
+// brought each (ironic/api/controllers/v1/__init__.py).
+var listed = []struct {
+	name  string
+	since ironic.Version
+}{
+	{"nodes", 0},
+	{"ports", 0},
+	{"chassis", 0},
+	{"drivers", 0},
+	{"lookup", 22},
+	{"heartbeat", 22},
+	{"portgroups", 23},
+	{"volume", 32},
+	{"conductors", 49},
+	{"allocations", 52},
+	{"events", 54},
+	{"deploy_templates", 55},
+	{"shards", 82},
+	{"continue_inspection", 84},
+	{"runbooks", 92},
+	{"inspection_rules", 96},
+}
+
+// v1 lists the resources of the version that are served.
 func v1(c *call) (*reply, error) {
+	v := ownVersion(c)
 	body := map[string]any{
-		"id": "v1", "version": ownVersion(c), "links": ownVersion(c).Links,
-		"media_types": []map[string]string{{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"}},
+		"id": "v1", "version": v, "links": v.Links,
+		"media_types": map[string]string{"base": "application/json", "type": "application/vnd.openstack.ironic.v1+json"},
 	}
-	for _, r := range []struct {
-		name  string
-		since ironic.Version
-	}{{"nodes", 1}} {
-		if c.version >= r.since {
+	for _, r := range listed {
+		if c.version >= r.since && c.s.serves("/"+r.name) {
 			body[r.name] = c.links(r.name + "/")
 		}
 	}
 	return ok(body)
+}
+
+// serves reports whether there is an endpoint at a path or below it.
+func (s *Server) serves(path string) bool {
+	for p := range s.routes {
+		if p == path || strings.HasPrefix(p, path+"/") {
+			return true
+		}
+	}
+	return false
 }

@@ -2,7 +2,10 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,6 +22,7 @@ type field struct {
 	summary bool            // shown in lists without detail
 	object  bool            // a JSON object or list: nothing can be sorted by it
 	check   func(any) error // of a value that a client sends; nil: any of its Go type
+	fix     func(any) any   // of a value that passed: how it is kept; nil: as it came
 }
 
 // writes says when a client may send a field.
@@ -36,6 +40,7 @@ type kind struct {
 	name   string // node
 	plural string // nodes: its path and the key of its lists
 	fields []field
+	detail ironic.Version // that brought ?detail= to its lists; 0: 1.43
 }
 
 func (k *kind) field(name string) *field {
@@ -68,36 +73,63 @@ func (k *kind) docOf(v any) (doc, error) {
 
 // view is which fields a client gets to see.
 type view struct {
-	k     *kind
-	shows []bool // by the kind's order
+	k      *kind
+	shows  []bool // by the kind's order
+	chosen bool   // a selection: links to what belongs to the resource are left out
 }
 
-// view finds out what is to be shown: ?fields= (1.8), else all, or of a list that is
-// asked for without detail the summary.
+// view finds out what is to be shown: ?fields= (1.8) or ?detail= (1.43), else all, or
+// of a list that is asked for without detail the summary.
 func (c *call) view(k *kind, detail bool) (view, error) {
 	v := view{k: k, shows: make([]bool, len(k.fields))}
-	if names := c.URL.Query()["fields"]; len(names) > 0 {
-		if c.version < 8 {
-			return v, notAcceptable("The parameter fields came with 1.8.")
-		}
-		for _, name := range strings.Split(strings.Join(names, ","), ",") {
-			i := slices.IndexFunc(k.fields, func(f field) bool { return f.name == name })
-			switch {
-			case name == "links":
-			case i < 0:
-				return v, badRequest("Field(s) %q are not valid: a %s has no such field.", name, k.name)
-			case k.fields[i].since > c.version:
-				return v, notAcceptable("The field %s came with 1.%d.", name, k.fields[i].since)
-			default:
-				v.shows[i] = true
-			}
-		}
-		return v, nil
+	if c.URL.RawQuery == "" {
+		return v.all(c.version, detail), nil
 	}
-	for i, f := range k.fields {
-		v.shows[i] = f.since <= c.version && (detail || f.summary)
+	q := c.URL.Query()
+	wanted, given, err := flag(q, "detail")
+	if err != nil {
+		return v, err
 	}
+	if given && c.version < cmp.Or(k.detail, 43) {
+		return v, badRequest("Invalid query parameter ?detail=%s received.", q.Get("detail"))
+	}
+	if !q.Has("fields") {
+		return v.all(c.version, detail || wanted), nil
+	}
+	if c.version < 8 {
+		return v, notAcceptable("")
+	}
+	if wanted {
+		return v, badRequest("Can not specify ?detail=True and fields in the same request.")
+	}
+	var unknown []string
+	for name := range strings.SplitSeq(strings.Join(q["fields"], ","), ",") {
+		name = strings.ToLower(strings.TrimSpace(name))
+		i := slices.IndexFunc(k.fields, func(f field) bool { return f.name == name })
+		switch {
+		case name == "" || name == "links":
+		case i < 0:
+			unknown = append(unknown, name)
+		case k.fields[i].since > c.version:
+			return v, notAcceptable("")
+		default:
+			v.shows[i] = true
+		}
+	}
+	if len(unknown) > 0 {
+		return v, badRequest("Field(s) \"%s\" are not valid", strings.Join(unknown, ", "))
+	}
+	v.chosen = true
 	return v, nil
+}
+
+// all is every field of a version, or the summary of it.
+func (v view) all(at ironic.Version, detail bool) view {
+	for i, f := range v.k.fields {
+		v.shows[i] = f.since <= at && (detail || f.summary)
+	}
+	v.chosen = !detail
+	return v
 }
 
 // append writes d as an object: the fields that are shown, and more (links …), which
@@ -131,14 +163,17 @@ func (v view) append(out []byte, d doc, more ...byte) []byte {
 
 // linkMembers are the links of a resource as JSON members.
 func (c *call) linkMembers(name, path string) []byte {
-	at := base(c.Request)
-	var b bytes.Buffer
-	b.WriteString(`"` + name + `": [{"href": `)
-	b.Write(quote(at + "/v1/" + path))
-	b.WriteString(`, "rel": "self"}, {"href": `)
-	b.Write(quote(at + "/" + path))
-	b.WriteString(`, "rel": "bookmark"}]`)
-	return b.Bytes()
+	return appendLinks(nil, name, base(c.Request), path)
+}
+
+// appendLinks is linkMembers for those who write many.
+func appendLinks(out []byte, name, at, path string) []byte {
+	out = append(append(out, '"'), name...)
+	out = append(out, `": [{"href": `...)
+	out = append(out, quote(at+"/v1/"+path)...)
+	out = append(out, `, "rel": "self"}, {"href": `...)
+	out = append(out, quote(at+"/"+path)...)
+	return append(out, `, "rel": "bookmark"}]`...)
 }
 
 func quote(s string) []byte {
@@ -147,23 +182,63 @@ func quote(s string) []byte {
 }
 
 // sent checks the members of a body that a client sent: that they are known, that
-// the version has them, and that they may be written now.
+// the version has them, and that they may be written now. A null of a field that
+// the version does not have is let go, as Ironic does.
 func (c *call) sent(k *kind, body map[string]any, now writes) error {
-	for name, value := range body {
-		f := k.field(name)
-		switch {
-		case f == nil || f.write == never || f.write != always && f.write != now:
-			return badRequest("Unknown attribute for argument %s: %s", k.name, name)
-		case f.since > c.version:
-			return notAcceptable("The field %s came with 1.%d.", name, f.since)
-		}
-		if f.check != nil {
-			if err := f.check(value); err != nil {
-				return badRequest("Invalid input for field/attribute %s. Value: '%v'. %v", name, value, err)
-			}
+	var others []string
+	for name := range body {
+		if f := k.field(name); f == nil || f.write != always && f.write != now {
+			others = append(others, name)
 		}
 	}
+	if len(others) > 0 {
+		return badRequest("Schema error for %s: %s", k.name, additional(others))
+	}
+	for _, name := range slices.Sorted(maps.Keys(body)) {
+		f, value := k.field(name), body[name]
+		switch {
+		case f.since > c.version && (value == nil || value == "" && name == "conductor_group"):
+			delete(body, name)
+			continue
+		case f.since > c.version:
+			return notAcceptable("")
+		}
+		fixed, err := f.taken(value)
+		if err != nil {
+			return err
+		}
+		body[name] = fixed
+	}
 	return nil
+}
+
+// additional is what a JSON schema says of members that it does not know.
+func additional(names []string) string {
+	slices.Sort(names)
+	verb := "was"
+	if len(names) > 1 {
+		verb = "were"
+	}
+	text := strings.Join(names, "', '")
+	return "Additional properties are not allowed ('" + string(clip([]byte(text))) + "' " + verb + " unexpected)"
+}
+
+// taken is a client's value as it is kept.
+func (f *field) taken(value any) (any, error) {
+	if f.check != nil {
+		if err := f.check(value); err != nil {
+			text, _ := json.Marshal(value)
+			var r refusal
+			if errors.As(err, &r) {
+				return nil, badRequest(string(r), f.name, clip(bytes.Trim(text, `"`)))
+			}
+			return nil, badRequest("Invalid input for field/attribute %s. Value: '%s'. %v", f.name, clip(text), err)
+		}
+	}
+	if f.fix != nil && value != nil {
+		value = f.fix(value)
+	}
+	return value, nil
 }
 
 // docCache keeps each node's JSON for as long as its version is the same.
@@ -198,23 +273,23 @@ func (c *docCache) get(id, version string, render func() (doc, error)) (doc, err
 	return d, nil
 }
 
-// forget lets go of a node that is gone.
-func (c *docCache) forget(id string) {
+// keep lets go of what is not among n resources any more, once that is most of it.
+func (c *docCache) keep(n int) {
 	c.mu.Lock()
-	delete(c.docs, id)
+	if len(c.docs) > 2*n+100 {
+		c.docs = nil
+	}
 	c.mu.Unlock()
 }
 
 // flag reads a parameter that is true or false.
 func flag(q url.Values, name string) (value, given bool, err error) {
 	text := q.Get(name)
-	switch strings.ToLower(text) {
-	case "":
+	if text == "" {
 		return false, false, nil
-	case "true", "1", "yes", "on", "t", "y":
-		return true, true, nil
-	case "false", "0", "no", "off", "f", "n":
-		return false, true, nil
 	}
-	return false, true, badRequest("Invalid input for field/attribute %s. Value: '%s'. It has to be true or false.", name, text)
+	if value, ok := truth(text); ok {
+		return value, true, nil
+	}
+	return false, true, notBool(name, text)
 }

@@ -1,16 +1,19 @@
 package rest
 
 import (
-	"context"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -31,6 +34,9 @@ type Caller struct {
 	Project string   // empty: of no project
 	Roles   []string // as Keystone has them: admin, service, manager, member, reader
 	System  bool     // system-scoped, or a door without projects: sees all
+
+	Elevated bool   // a service that the configuration trusts with all nodes
+	Review   Review // decides instead of the roles; nil: they do
 }
 
 // Authenticate finds out who asks. An error that is an *http* answer of its own (401
@@ -44,6 +50,8 @@ type Options struct {
 	Machines     Machines     // nil: nothing can be asked of a BMC
 	Log          *slog.Logger
 	Now          func() time.Time
+	Conductors   func() []Conductor // the replicas; nil: this one alone
+	History      History            // nil: the store, if it remembers any
 }
 
 // Server answers the REST door.
@@ -52,6 +60,10 @@ type Server struct {
 	mux    *http.ServeMux
 	routes map[string]map[string]route // by pattern and method
 	docs   docCache
+	marks  marks
+	kept   kept
+
+	openAPI openAPICache
 }
 
 // route is one method of one path.
@@ -62,6 +74,7 @@ type route struct {
 	late   int            // status below since; 0: 404
 	action string         // of the policy; empty: public
 	limit  int64          // of the body; 0: maxBody
+	query  []string       // parameters that it takes; nil: it looks at them itself
 	do     func(*call) (*reply, error)
 }
 
@@ -71,6 +84,7 @@ type call struct {
 	s       *Server
 	version ironic.Version
 	caller  Caller
+	access  access
 	route   *route
 }
 
@@ -99,6 +113,7 @@ func New(o Options) *Server {
 		}
 		s.routes[r.path][r.method] = r
 	}
+	s.mux.HandleFunc("/", s.nothing)
 	return s
 }
 
@@ -107,6 +122,10 @@ func (s *Server) table() []route {
 	return slices.Concat(
 		s.discoveryRoutes(),
 		s.nodeRoutes(),
+		s.portRoutes(), s.portgroupRoutes(), s.chassisRoutes(), s.volumeRoutes(), s.templateRoutes(), s.runbookRoutes(), s.ruleRoutes(),
+		s.allocationRoutes(), s.conductorRoutes(), s.shardRoutes(), s.eventRoutes(), s.historyRoutes(), s.vifRoutes(), s.childRoutes(), s.ramdiskRoutes(),
+		s.machineRoutes(),
+		s.openAPIRoutes(),
 	)
 }
 
@@ -122,22 +141,28 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else if path != "/v1" {
 		path = strings.TrimPrefix(path, "/v1")
 	}
-	if strings.Contains(path, "//") || strings.Contains(path, "/.") {
-		noRoute().(*fault).write(w)
-		return
-	}
 	u := *r.URL
 	u.Path, u.RawPath = path, ""
 	r2 := new(http.Request)
 	*r2 = *r
 	r2.URL = &u
-	if _, pattern := s.mux.Handler(r2); pattern == "" {
-		if s.public(path) || s.known(w, r) {
-			noRoute().(*fault).write(w)
-		}
+	if strings.Contains(path, "//") || strings.Contains(path, "/.") || r.Method == http.MethodConnect {
+		s.nothing(w, r2) // the multiplexer would redirect
 		return
 	}
 	s.mux.ServeHTTP(w, r2)
+}
+
+// nothing answers where there is nothing. A version that is not served is said first.
+func (s *Server) nothing(w http.ResponseWriter, r *http.Request) {
+	if !s.public(r.URL.Path) && !s.known(w, r) {
+		return
+	}
+	err := (&call{Request: r, s: s}).negotiate(w)
+	if err == nil {
+		err = noRoute()
+	}
+	faultOf(err).write(w)
 }
 
 // known reports whether somebody may learn that there is nothing.
@@ -201,86 +226,211 @@ func (s *Server) dispatch(w http.ResponseWriter, c *call, methods map[string]rou
 			return nil, errAnswered
 		}
 		c.caller = caller
-	} else {
-		c.caller = Caller{User: "admin", Roles: []string{"admin"}, System: true}
+	} else if s.Authenticate == nil {
+		c.caller = Administrator("anybody")
 	}
-	if err := c.negotiate(w); err != nil {
+	// The root says which versions there are, whatever is asked for.
+	if err := c.negotiate(w); err != nil && c.URL.Path != "/" {
 		return nil, err
 	}
 	if !ok {
-		allow := make([]string, 0, len(methods))
-		for m := range methods {
-			allow = append(allow, m)
+		allow := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
+		if c.Method == http.MethodOptions {
+			w.Header().Set("Allow", allow)
+			return &reply{status: http.StatusOK}, nil
 		}
-		slices.Sort(allow)
-		return nil, &fault{status: http.StatusMethodNotAllowed, title: "Method Not Allowed", text: "The method " + c.Method + " is not allowed for this resource.", allow: strings.Join(allow, ", ")}
+		return nil, notAllowed(allow)
 	}
 	if c.version < route.since {
-		if route.late != 0 {
-			return nil, refuse(route.late, "The API version 1.%d does not have this: it came with 1.%d.", c.version, route.since)
-		}
-		return nil, noRoute()
+		return nil, tooNew(route, methods, c.version)
+	}
+	if err := c.parameters(route.query); err != nil {
+		return nil, err
 	}
 	limit := route.limit
 	if limit == 0 {
 		limit = maxBody
 	}
 	c.Body = http.MaxBytesReader(w, c.Body, limit)
-	return route.do(c)
+	return c.carryOut()
+}
+
+// tooNew is the answer to an endpoint that came after the version asked for.
+func tooNew(r route, methods map[string]route, v ironic.Version) error {
+	switch r.late {
+	case 0:
+		return noRoute()
+	case http.StatusMethodNotAllowed:
+		var allow []string
+		for m, other := range methods {
+			if v >= other.since {
+				allow = append(allow, m)
+			}
+		}
+		slices.Sort(allow)
+		return notAllowed(strings.Join(allow, ", "))
+	case http.StatusNotAcceptable:
+		return notAcceptable("")
+	}
+	return refuse(r.late, "This came with the API version %s.", r.since)
+}
+
+// parameters refuses those of the query that nothing would look at.
+func (c *call) parameters(known []string) error {
+	if known == nil || c.URL.RawQuery == "" {
+		return nil
+	}
+	var others []string
+	for name := range c.URL.Query() {
+		if !slices.Contains(known, name) {
+			others = append(others, name)
+		}
+	}
+	return unexpected(others)
+}
+
+// unexpected refuses arguments that nobody knows; none of them is no error.
+func unexpected(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return badRequest("Unexpected arguments: %s", strings.Join(names, ", "))
+}
+
+// Names of the headers of a microversion: Ironic's own, and that of all of OpenStack.
+const (
+	versionHeader  = "X-OpenStack-Ironic-API-Version"
+	minimumHeader  = "X-OpenStack-Ironic-API-Minimum-Version"
+	maximumHeader  = "X-OpenStack-Ironic-API-Maximum-Version"
+	standardHeader = "OpenStack-API-Version"
+)
+
+// asked is the version that headers ask for, as text. The header of all services is
+// a list of "service version", of which the last that is ours counts.
+func asked(h http.Header) string {
+	entries := strings.Split(strings.Join(h.Values(standardHeader), ","), ",")
+	for _, entry := range slices.Backward(entries) {
+		service, version, ok := strings.Cut(strings.TrimSpace(entry), " ")
+		if ok && strings.EqualFold(service, "baremetal") {
+			return strings.TrimSpace(version)
+		}
+	}
+	return strings.TrimSpace(h.Get(versionHeader))
+}
+
+// readVersion reads MAJOR.MINOR. What it cannot read has no ok.
+func readVersion(text string) (major, minor uint64, ok bool) {
+	a, b, found := strings.Cut(text, ".")
+	major, errA := strconv.ParseUint(a, 10, 31)
+	minor, errB := strconv.ParseUint(b, 10, 31)
+	return major, minor, found && errA == nil && errB == nil
 }
 
 // negotiate finds the version that is asked for. Without a header it is the lowest.
 func (c *call) negotiate(w http.ResponseWriter) error {
-	const header = "X-OpenStack-Ironic-API-"
 	c.version = ironic.MinVersion
-	text := c.Header.Get(header + "Version")
-	if other, ok := strings.CutPrefix(c.Header.Get("OpenStack-API-Version"), "baremetal "); text == "" && ok {
-		text = strings.TrimSpace(other)
-	}
-	if text == "latest" {
+	text := asked(c.Header)
+	switch {
+	case text == "":
+		text = ironic.MinVersion.String()
+	case strings.EqualFold(text, "latest"):
 		text = ironic.MaxVersion.String()
 	}
-	if text != "" {
-		major, minor, ok := strings.Cut(text, ".")
-		n, err := strconv.ParseUint(minor, 10, 31)
-		if !ok || major == "" || err != nil {
-			return &fault{status: http.StatusNotAcceptable, title: "Not Acceptable", text: "Invalid value for " + header + "Version header: it has to be 1.N or latest."}
-		}
-		w.Header().Set(header+"Minimum-Version", ironic.MinVersion.String())
-		w.Header().Set(header+"Maximum-Version", ironic.MaxVersion.String())
-		v := ironic.Version(min(n, 1<<20))
-		if major != "1" || v < ironic.MinVersion || v > ironic.MaxVersion {
-			return &fault{status: http.StatusNotAcceptable, title: "Not Acceptable", text: "Version " + text + " was requested but is not supported by this API. The supported version range is: [" + ironic.MinVersion.String() + ", " + ironic.MaxVersion.String() + "]."}
-		}
-		c.version = v
+	major, minor, ok := readVersion(text)
+	if !ok {
+		return &fault{status: http.StatusNotAcceptable, title: "Not Acceptable", text: "Invalid value for " + versionHeader + " header"}
 	}
-	w.Header().Set(header+"Minimum-Version", ironic.MinVersion.String())
-	w.Header().Set(header+"Maximum-Version", ironic.MaxVersion.String())
-	w.Header().Set(header+"Version", c.version.String())
+	w.Header().Set(minimumHeader, ironic.MinVersion.String())
+	w.Header().Set(maximumHeader, ironic.MaxVersion.String())
+	served := fmt.Sprintf("The supported version range is: [%s, %s].", ironic.MinVersion, ironic.MaxVersion)
+	if major != 1 {
+		return &fault{status: http.StatusNotAcceptable, title: "Not Acceptable", text: fmt.Sprintf("Mutually exclusive versions requested. Version %d.%d requested but not supported by this service. %s", major, minor, served)}
+	}
+	v := ironic.Version(min(minor, 1<<20))
+	if v < ironic.MinVersion || v > ironic.MaxVersion {
+		return &fault{status: http.StatusNotAcceptable, title: "Not Acceptable", text: fmt.Sprintf("Version 1.%d was requested but the minor version is not supported by this service. %s", minor, served)}
+	}
+	c.version = v
+	w.Header().Set(versionHeader, v.String())
 	return nil
 }
 
-// read decodes the body, which has to be one JSON value that is not too deep.
-func (c *call) read(into any) error {
+// body reads what was sent and makes sure that it can be looked at: text, and not
+// nested so deeply that a parser suffers.
+func (c *call) body() ([]byte, error) {
 	text, err := io.ReadAll(c.Body)
+	if err != nil {
+		return nil, err
+	}
+	if !shallow(text) {
+		return nil, &fault{status: http.StatusBadRequest, bare: true, text: "Request body JSON is nested too deeply. Please contact the service administrator."}
+	}
+	if !utf8.Valid(text) {
+		return nil, badRequest("The request body is not valid JSON: it is not UTF-8.")
+	}
+	return text, nil
+}
+
+// read decodes the body, which has to be one JSON value that is not too deep. None is
+// an empty object, as in Ironic.
+func (c *call) read(into any) error {
+	text, err := c.body()
 	if err != nil {
 		return err
 	}
-	if err := shallow(text); err != nil {
-		return err
+	if len(bytes.TrimSpace(text)) == 0 {
+		text = []byte("{}")
 	}
-	if err := json.Unmarshal(text, into); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) {
-			return badRequest("Invalid input for field/attribute %s. Value: a JSON %s. Expected: %s.", kind.Field, kind.Value, kind.Type)
-		}
+	return decode(text, into)
+}
+
+func decode(text []byte, into any) error {
+	err := json.Unmarshal(text, into)
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &kind) && kind.Field == "":
+		return badRequest("Schema error for the request body: a JSON %s is not what is expected here.", kind.Value)
+	case errors.As(err, &kind):
+		return badRequest("Invalid input for field/attribute %s. Value: a JSON %s.", kind.Field, kind.Value)
+	case err != nil:
 		return badRequest("The request body is not valid JSON: %v", err)
 	}
 	return nil
 }
 
-// shallow refuses what is nested too deeply, before anything recurses into it.
-func shallow(text []byte) error {
+// arguments reads a body whose members are arguments; others than the known ones are
+// refused.
+func (c *call) arguments(known ...string) (map[string]json.RawMessage, error) {
+	var args map[string]json.RawMessage
+	if err := c.read(&args); err != nil {
+		return nil, err
+	}
+	var others []string
+	for name, value := range args {
+		if !slices.Contains(known, name) {
+			others = append(others, name)
+		} else if string(value) == "null" {
+			delete(args, name)
+		}
+	}
+	return args, unexpected(others)
+}
+
+// textArgument is an argument that has to be a string; a missing one is "".
+func textArgument(args map[string]json.RawMessage, name string) (string, error) {
+	var text string
+	if value, ok := args[name]; ok && json.Unmarshal(value, &text) != nil {
+		return "", badRequest("Expected string for %s: %s", name, clip(value))
+	}
+	return text, nil
+}
+
+// clip is as much of a client's value as an error repeats.
+func clip(value []byte) []byte { return value[:min(len(value), 100)] }
+
+// shallow reports whether nothing is nested deeper than maxDepth.
+func shallow(text []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch ch := text[i]; {
@@ -291,13 +441,13 @@ func shallow(text []byte) error {
 		case quoted:
 		case ch == '{' || ch == '[':
 			if depth++; depth > maxDepth {
-				return badRequest("The request body is nested deeper than %d levels.", maxDepth)
+				return false
 			}
 		case ch == '}' || ch == ']':
 			depth--
 		}
 	}
-	return nil
+	return true
 }
 
 // base is where the client reached us: http://HOST:PORT.
@@ -306,10 +456,4 @@ func base(r *http.Request) string {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
-}
-
-// Machines is what a client may ask of a node's machine at once, without its life
-// cycle.
-type Machines interface {
-	InjectNMI(ctx context.Context, n *node.Node) error
 }

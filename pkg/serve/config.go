@@ -24,6 +24,7 @@ type Config struct {
 
 	RESTAddress, HTTPAddress, HTTPSAddress string
 	MetricsAddress, HealthAddress          string
+	RESTDoor                               RESTDoor
 	Webhook                                Webhook
 
 	BootFiles string   // directory of kernels and ramdisks

@@ -3,11 +3,14 @@ package serve
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	corev1 "k8s.io/api/core/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,19 +22,51 @@ import (
 
 // restDoor returns what answers the Ironic-compatible door, from memory that the
 // manager's watches keep.
-func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager) (http.Handler, error) {
+func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager, m *restMachines) (http.Handler, error) {
 	store := node.NewStore(mgr.GetClient(), mgr.GetAPIReader(), "default", time.Now, uuid.NewString)
-	for _, kind := range []client.Object{&metal3.BareMetalHost{}, &v1alpha1.HostRecord{}, &v1alpha1.NodeAttributes{}, &v1alpha1.NodeResource{}} {
+	if name, err := os.Hostname(); err == nil {
+		store.Conductor = name
+	}
+	var synced []toolscache.InformerSynced
+	for _, kind := range []client.Object{&metal3.BareMetalHost{}, &v1alpha1.HostRecord{}, &v1alpha1.NodeAttributes{}, &v1alpha1.NodeResource{}, &corev1.Secret{}} {
 		informer, err := mgr.GetCache().GetInformer(ctx, kind)
 		if err != nil {
 			return nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
 		}
-		if _, err := informer.AddEventHandler(watched(store)); err != nil {
+		seen, err := informer.AddEventHandler(watched(store))
+		if err != nil {
 			return nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
 		}
+		synced = append(synced, seen.HasSynced)
 	}
-	return rest.New(rest.Options{Nodes: store, Log: s.Log, Now: time.Now}), nil
+	if err := mgr.Add(replayer{store, s.Log}); err != nil {
+		return nil, err
+	}
+	authenticate, err := s.authenticate()
+	if err != nil {
+		return nil, err
+	}
+	door := rest.New(rest.Options{Nodes: store, Machines: m, Authenticate: authenticate, Log: s.Log, Now: time.Now})
+	if err := door.Check(); err != nil {
+		return nil, err
+	}
+	return door, mgr.Add(finisher{door, synced, s.Log})
 }
+
+// replayer finishes changes that were interrupted, on every replica.
+type replayer struct {
+	store *node.Store
+	log   *slog.Logger
+}
+
+func (r replayer) Start(ctx context.Context) error {
+	r.store.Watch(ctx, func(err error) {
+		r.log.Warn("a change at the REST door is not finished; it is tried again", "err", err)
+	})
+	return nil
+}
+
+func (replayer) NeedLeaderElection() bool { return false }
 
 // watched hands a store what a watch sees.
 func watched(store *node.Store) toolscache.ResourceEventHandler {

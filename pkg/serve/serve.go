@@ -89,6 +89,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer l.close()
+	if err := errors.Join(c.RESTDoor.Check(), c.RESTDoor.allowed(l.rest.Addr())); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return err
 	}
@@ -259,14 +262,20 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 			}
 		})
 	}
-	door, err := s.restDoor(ctx, mgr)
+	door, err := s.restDoor(ctx, mgr, &restMachines{
+		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, door: s.httpsURL(), patience: machinePatience, base: actions,
+	})
 	if err != nil {
 		return err
 	}
-	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), httpboot.NewServer(door, s.Log)}
+	restServer, restListener, err := s.restServer(door)
+	if err != nil {
+		return err
+	}
+	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), restServer}
 	serve("boot HTTP", servers[0], s.l.http)
 	serve("HTTPS", servers[1], tls.NewListener(s.l.https, doorTLS))
-	serve("REST", servers[2], s.l.rest)
+	serve("REST", restServer, restListener)
 	// From an earlier start the API may still ask a door that is gone, and takes
 	// no BareMetalHost until it is told of this one.
 	if s.Embedded {
@@ -355,8 +364,8 @@ func (s *service) announce(ctx context.Context, mgr ctrl.Manager, member *shard.
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(s.Out, "ingot is ready: Kubernetes API %s, REST http://%s, boot %s, agents %s\n",
-		s.APIAddress, s.l.rest.Addr(), http, https)
+	_, err := fmt.Fprintf(s.Out, "ingot is ready: Kubernetes API %s, REST %s, boot %s, agents %s\n",
+		s.APIAddress, s.restURL(), http, https)
 	return err
 }
 
@@ -370,7 +379,7 @@ func (s *service) httpURL() string {
 
 func (s *service) publishOwn(ctx context.Context) error {
 	return publishDoors(ctx, s.direct, map[string]string{
-		"http": s.httpURL(), "https": s.httpsURL(), "rest": "http://" + s.l.rest.Addr().String(), "ca": string(s.ca.CertPEM()),
+		"http": s.httpURL(), "https": s.httpsURL(), "rest": s.restURL(), "ca": string(s.ca.CertPEM()),
 	})
 }
 
