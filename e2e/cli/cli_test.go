@@ -40,11 +40,19 @@ type server struct {
 
 var shared server
 
+// here is this folder: scripts run in folders of their own.
+var here string
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	kubeapi.RouteLogs(log)
+	var err error
+	if here, err = os.Getwd(); err != nil {
+		log.Error("where am I", "err", err)
+		return 1
+	}
 	dir, err := os.MkdirTemp("", "ingot") // t.TempDir's may be too long for a socket
 	if err != nil {
 		log.Error("make a directory", "err", err)
@@ -101,6 +109,7 @@ func TestScripts(t *testing.T) {
 			"yes":    yes,
 			"put":    put,
 			"object": object,
+			"ironic": ironic,
 		},
 	})
 }

@@ -99,7 +99,7 @@ func (a *App) Root(more ...Command) *cobra.Command {
 	flags.StringVar(&a.config, "kubeconfig", "", "kubeconfig of the API (default: $KUBECONFIG, then the one in ingot's data directory, then ~/.kube/config)")
 	flags.StringVarP(&a.namespace, "namespace", "n", "", "namespace of the hosts (default: the kubeconfig's, else default)")
 	root.AddCommand(
-		a.enrollCommand(), a.hostsCommand(), a.inventoryCommand(), a.explainCommand(), a.consoleCommand(), a.powerCommand(),
+		a.enrollCommand(), a.importCommand(), a.hostsCommand(), a.inventoryCommand(), a.explainCommand(), a.consoleCommand(), a.powerCommand(),
 		a.provisionCommand(), a.deprovisionCommand(), a.bmcCommand(), a.versionCommand(),
 	)
 	for _, c := range more {

@@ -229,6 +229,9 @@ func (h host) input(now time.Time, timeline []v1alpha1.TimelineEntry, p *explain
 	}
 	status := h.record.Status
 	in.WaitsFor = status.WaitsFor
+	if n := status.Node; n != nil && n.Verb == "" {
+		in.Hold = n.Hold
+	}
 	if op := status.Operation; op != nil {
 		in.Operation = &explain.Operation{Kind: op.Kind, Phase: op.Phase, Started: at(op.PhaseStarted), Progress: p}
 		if in.Operation.Started.IsZero() {

@@ -71,7 +71,10 @@ func (d Diff) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "%s %s %s", sign, c.Object.GetKind(), c.Object.GetName())
 		if c.Action == Refused {
-			fmt.Fprintf(&b, "  (line %d)\n    refused: %s\n", c.Object.Line, c.Refusal)
+			if c.Object.Line > 0 {
+				fmt.Fprintf(&b, "  (line %d)", c.Object.Line)
+			}
+			fmt.Fprintf(&b, "\n    refused: %s\n", c.Refusal)
 			continue
 		}
 		b.WriteByte('\n')
@@ -178,11 +181,11 @@ func text(v any) string {
 	case nil:
 		return ""
 	case string:
-		return shorten(v)
+		return oneLine(shorten(v))
 	}
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)
 	}
-	return shorten(string(raw))
+	return oneLine(shorten(string(raw)))
 }

@@ -28,11 +28,18 @@ type Options struct {
 	Address func(string) (string, error)
 }
 
-// Object is one object of the list: a BareMetalHost or a Secret, with the fields
-// that the list gives and no others.
+// Object is one object of the list: a BareMetalHost, a Secret, or what goes with a
+// host, with the fields that the list gives and no others.
 type Object struct {
 	*unstructured.Unstructured
 	Line int // where it begins in the file
+	// Manager owns the fields; empty: FieldManager.
+	Manager string
+	// Once: it is made if it is not there, and otherwise left as it is.
+	Once bool
+	// Host is the BareMetalHost of the same namespace that it goes with, for what is
+	// made Once; empty: none.
+	Host string
 }
 
 // Set is what a list holds: the objects that are good, Secrets first, and what is

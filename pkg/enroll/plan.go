@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -38,23 +40,51 @@ func Plan(ctx context.Context, c client.Client, objects []Object) (Diff, error) 
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
+	refuseCompanions(diff)
 	return diff, warnSecrets(ctx, c, diff)
+}
+
+// refuseCompanions refuses what goes with a host that is refused.
+func refuseCompanions(diff Diff) {
+	bad := map[client.ObjectKey]bool{}
+	for _, change := range diff {
+		if change.Action == Refused && change.Object.GetKind() == kindHost {
+			bad[client.ObjectKeyFromObject(change.Object)] = true
+		}
+	}
+	for i, change := range diff {
+		if change.Action == Create && bad[client.ObjectKey{Namespace: change.Object.GetNamespace(), Name: change.Object.Host}] {
+			diff[i].Action, diff[i].Refusal = Refused, "the host "+change.Object.Host+" that it goes with is refused"
+		}
+	}
 }
 
 func plan(ctx context.Context, c client.Client, o Object) (Change, error) {
 	change := Change{Object: o}
-	live, after, err := apply(ctx, c, o, client.DryRunAll)
+	var live, after *unstructured.Unstructured
+	var err error
+	if o.Once {
+		var there bool
+		if there, err = exists(ctx, c, o); there || err != nil {
+			change.Action = Unchanged
+			return change, err
+		}
+		err = create(ctx, c, o, client.DryRunAll)
+	} else {
+		live, after, err = apply(ctx, c, o, client.DryRunAll)
+	}
 	switch refusal, refused := refusal(err); {
 	case refused:
 		change.Action, change.Refusal = Refused, refusal
 		return change, nil
 	case err != nil:
 		return change, err
+	case live == nil:
+		change.Action, change.Fields = Create, compare(nil, o.Unstructured)
+		return change, nil
 	}
 	change.Fields = compare(live, after)
 	switch {
-	case live == nil:
-		change.Action, change.Fields = Create, compare(nil, o.Unstructured)
 	case len(change.Fields) > 0:
 		change.Action = Update
 	default:
@@ -63,20 +93,27 @@ func plan(ctx context.Context, c client.Client, o Object) (Change, error) {
 	return change, nil
 }
 
-// Apply writes what the diff says, Secrets first, and calls done after each
-// object. It goes on after a refusal; the error names all of them.
+// Apply writes what the diff says, Secrets first and what belongs to hosts last, and
+// calls done after each object. It goes on after a refusal; the error names all of
+// them.
 func (d Diff) Apply(ctx context.Context, c client.Client, done func(Change)) error {
 	var refused []error
-	for _, kind := range []string{kindSecret, kindHost} {
+	for turn := range 3 {
 		errs := make([]error, len(d))
 		g, gctx := errgroup.WithContext(ctx)
 		g.SetLimit(parallel)
 		for i, change := range d {
-			if change.Object.GetKind() != kind || (change.Action != Create && change.Action != Update) {
+			kind := change.Object.GetKind()
+			if turnOf(kind) != turn || (change.Action != Create && change.Action != Update) {
 				continue
 			}
 			g.Go(func() error {
-				_, _, err := apply(gctx, c, change.Object)
+				var err error
+				if change.Object.Once {
+					err = create(gctx, c, change.Object)
+				} else {
+					_, _, err = apply(gctx, c, change.Object)
+				}
 				if text, ok := refusal(err); ok {
 					errs[i] = fmt.Errorf("%s %s: %s", kind, change.Object.GetName(), text)
 					return nil
@@ -93,12 +130,56 @@ func (d Diff) Apply(ctx context.Context, c client.Client, done func(Change)) err
 		for i, err := range errs {
 			if err != nil {
 				refused = append(refused, err)
-			} else if d[i].Object.GetKind() == kind && (d[i].Action == Create || d[i].Action == Update) {
+			} else if turnOf(d[i].Object.GetKind()) == turn && (d[i].Action == Create || d[i].Action == Update) {
 				done(d[i])
 			}
 		}
 	}
 	return errors.Join(refused...)
+}
+
+func turnOf(kind string) int {
+	switch kind {
+	case kindSecret:
+		return 0
+	case kindHost:
+		return 1
+	}
+	return 2
+}
+
+func exists(ctx context.Context, c client.Client, o Object) (bool, error) {
+	u := &metav1.PartialObjectMetadata{}
+	u.SetGroupVersionKind(o.GroupVersionKind())
+	err := c.Get(ctx, client.ObjectKeyFromObject(o), u)
+	return err == nil, client.IgnoreNotFound(err)
+}
+
+// create makes what is made once. That somebody else was first is as good.
+func create(ctx context.Context, c client.Client, o Object, opts ...client.CreateOption) error {
+	u := o.DeepCopy()
+	if o.Host != "" {
+		// A dry run may come before the host; then there is nobody to go with.
+		if err := own(ctx, c, o, u); err != nil && (len(opts) == 0 || !apierrors.IsNotFound(err)) {
+			return err
+		}
+	}
+	err := c.Create(ctx, u, append(opts, client.FieldOwner(cmp.Or(o.Manager, FieldManager)))...)
+	return client.IgnoreAlreadyExists(err)
+}
+
+// own has an object go with its host.
+func own(ctx context.Context, c client.Client, o Object, u *unstructured.Unstructured) error {
+	host := &metav1.PartialObjectMetadata{}
+	host.SetGroupVersionKind(schema.FromAPIVersionAndKind(hostGroup, kindHost))
+	if err := c.Get(ctx, client.ObjectKey{Namespace: o.GetNamespace(), Name: o.Host}, host); err != nil {
+		return err
+	}
+	yes := true
+	u.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: hostGroup, Kind: kindHost, Name: host.Name, UID: host.UID, Controller: &yes,
+	}})
+	return nil
 }
 
 // apply sends one object and returns it as it was and as it is. A host's power is
@@ -124,7 +205,7 @@ func apply(ctx context.Context, c client.Client, o Object, opts ...client.ApplyO
 			}
 			after.SetResourceVersion(live.GetResourceVersion())
 		}
-		err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(after), append(opts, client.FieldOwner(FieldManager))...)
+		err = c.Apply(ctx, client.ApplyConfigurationFromUnstructured(after), append(opts, client.FieldOwner(cmp.Or(o.Manager, FieldManager)))...)
 		if apierrors.IsConflict(err) && len(conflicts(err)) == 0 && try < tries {
 			continue // somebody wrote in between
 		}

@@ -129,6 +129,12 @@ func parseMAC(s string) (string, bool) {
 	return mac.String(), true
 }
 
+// IsMAC tells whether s is an address that a list may give.
+func IsMAC(s string) bool {
+	_, ok := parseMAC(s)
+	return ok
+}
+
 // slug is the nearest name that Kubernetes takes.
 func slug(name string) string {
 	var b strings.Builder
