@@ -13,7 +13,7 @@ RACE  := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 HEAVY := ./pkg/kubeapi ./pkg/admission ./e2e/... ./cmd/ingot
 LIGHT  = $(shell $(GO) list ./... | grep -v -e /pkg/kubeapi -e /pkg/admission -e /e2e/ -e /cmd/ingot$$)
 
-.PHONY: help demo test e2e e2e-all bench build images demo-image debian-image generate check lint clean
+.PHONY: help demo test e2e e2e-all bench bench-ironic build images demo-image debian-image generate check lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ bench: build ## figures beside the budgets of the design
 	$(GO) run ./e2e/scale --binary $(BIN)/ingot
 	$(GO) run ./e2e/scale --binary $(BIN)/ingot --hosts 5000 --timeout 45m
 	$(GO) run ./e2e/poll
+	$(GO) run ./e2e/ironic/bench --binary $(BIN)/ingot
+	$(GO) run ./e2e/ironic/bench --binary $(BIN)/ingot --nodes 10000
+
+bench-ironic: build ## REST beside a real Ironic, which is installed (root)
+	@hack/ironic-bench.sh $(BIN)/ingot
 
 build: ## bin/ingot
 	@mkdir -p $(BIN)

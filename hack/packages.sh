@@ -6,7 +6,7 @@ set -eu
 case "${1-}" in
 test) want="ipxe" ;;
 demo) want="qemu-system-x86 ovmf ipxe ipxe-qemu grub-pc-bin grub-common systemd-boot-efi dosfstools mtools fdisk kmod binutils zstd cpio ca-certificates" ;;
-e2e) want="qemu-system-x86 qemu-utils ovmf ipxe ipxe-qemu grub-pc-bin grub-common systemd-boot-efi dosfstools mtools fdisk kmod binutils zstd cpio xorriso mmdebstrap e2fsprogs iproute2 ipmitool mdadm openipmi python3-sushy python3-pyghmi ca-certificates" ;;
+e2e) want="qemu-system-x86 qemu-utils ovmf ipxe ipxe-qemu grub-pc-bin grub-common systemd-boot-efi dosfstools mtools fdisk kmod binutils zstd cpio xorriso mmdebstrap e2fsprogs iproute2 ipmitool mdadm openipmi python3-sushy python3-pyghmi python3-openstackclient python3-ironicclient python3-openstacksdk ca-certificates" ;;
 *)
 	echo "usage: $0 test|demo|e2e" >&2
 	exit 2

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/pkg/lab/fleet"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // TestConversation takes one machine of a cluster from nothing to a node, and
@@ -211,6 +212,14 @@ func TestChoose(t *testing.T) {
 	}))
 	unmanaged := &metal3.BareMetalHost{ObjectMeta: objectMeta(ns, "unmanaged")}
 	must(t, s.admin.Create(t.Context(), unmanaged))
+	// Nodes of the REST door: one rests at enroll, one has no machine.
+	s.enrol(t, shared.rack, ns, func(b *metal3.BareMetalHost) {
+		note(b, record.AnnotationNodeUUID, "9a2f1c52-7f5e-4f0c-8f4e-1d9f6f7f3b11")
+	})
+	fake := &metal3.BareMetalHost{ObjectMeta: objectMeta(ns, "fake")}
+	note(fake, record.AnnotationNodeUUID, "9a2f1c52-7f5e-4f0c-8f4e-1d9f6f7f3b12")
+	note(fake, record.AnnotationDriver, record.DriverFake)
+	must(t, s.admin.Create(t.Context(), fake))
 	s.awaitState(t, good, metal3.StateAvailable)
 	s.await(t, locked, "refused", func(b *metal3.BareMetalHost) bool { return b.Status.ErrorMessage != "" })
 
@@ -236,6 +245,13 @@ func TestChoose(t *testing.T) {
 	}{
 		{name: "somebody else's", mark: func(b *metal3.BareMetalHost) {
 			b.Spec.ConsumerRef = &corev1.ObjectReference{Kind: "HostClaim", Name: "x", Namespace: ns, APIVersion: "metal3.io/v1alpha1"}
+		}},
+		{name: "an instance's of the REST door", mark: func(b *metal3.BareMetalHost) {
+			b.Spec.ConsumerRef = &corev1.ObjectReference{Kind: "NodeInstance", Name: "5d1f6d0e-2f5c-4f66-9d0c-8f7f5f8d2c10", APIVersion: "ingot.dev/v1alpha1"}
+		}},
+		{name: "in maintenance", mark: func(b *metal3.BareMetalHost) {
+			note(b, record.AnnotationMaintenance, "a disk is changed")
+			note(b, annotationUnhealthy0, record.AnnotationMaintenance)
 		}},
 		{name: "paused", mark: func(b *metal3.BareMetalHost) { note(b, metal3.PausedAnnotation, "") }},
 		{name: "unhealthy", mark: func(b *metal3.BareMetalHost) { note(b, annotationUnhealthy, "capm3/UnhealthyNode") }},

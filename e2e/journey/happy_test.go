@@ -147,10 +147,10 @@ func (r *rack) noSecrets(secrets ...string) {
 	} {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(gvk)
-		if err := shared.List(r.ctx, list, client.InNamespace(r.ns)); err != nil {
-			r.t.Fatal(err)
-		}
-		if len(list.Items) == 0 && gvk.Kind != "ConfigMap" {
+		// What tells of a state is written soon after the state.
+		if !poll(r.ctx, func() bool {
+			return shared.List(r.ctx, list, client.InNamespace(r.ns)) == nil && (len(list.Items) > 0 || gvk.Kind == "ConfigMap")
+		}) {
 			r.t.Errorf("no %s to look at", gvk.Kind)
 		}
 		for _, o := range list.Items {

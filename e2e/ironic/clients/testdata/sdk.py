@@ -1,0 +1,116 @@
+"""What openstacksdk's bare metal proxy has, on nodes of the test driver."""
+import openstack.exceptions as exc
+from steps import connect, step
+
+b = connect()
+GONE = (exc.ResourceNotFound, exc.NotFoundException)
+
+step("drivers", lambda: [d.name for d in b.drivers()], lambda v: "fake-hardware" in v)
+step("drivers detail", lambda: list(b.drivers(details=True)))
+step("driver", lambda: b.get_driver("fake-hardware"), lambda d: d.name == "fake-hardware")
+step("driver vendor methods", lambda: b.list_driver_vendor_passthru("fake-hardware"))
+conductors = step("conductors", lambda: list(b.conductors()), lambda v: len(v) > 0)
+if conductors:
+    step("conductor", lambda: b.get_conductor(conductors[0].hostname))
+
+node = step("create node", lambda: b.create_node(
+    driver="fake-hardware", name="sdk-a", resource_class="sdk-rc", properties={"cpus": 4}, extra={"k": "v"}),
+    lambda n: n.provision_state == "available" or n.provision_state == "enroll")
+n = node.id if node else "missing"
+step("create it again", lambda: b.create_node(driver="fake-hardware", name="sdk-a"), refused=(exc.ConflictException,))
+step("nodes", lambda: [x.id for x in b.nodes()], lambda v: n in v)
+step("nodes detail", lambda: [x for x in b.nodes(details=True) if x.id == n][0].driver, lambda v: v == "fake-hardware")
+step("nodes fields", lambda: list(b.nodes(fields=["uuid", "name"], limit=1)))
+step("nodes filtered", lambda: [x.name for x in b.nodes(resource_class="sdk-rc")], lambda v: v == ["sdk-a"])
+step("get node", lambda: b.get_node("sdk-a"), lambda x: x.id == n)
+step("get node, fields", lambda: b.get_node(n, fields=["uuid", "driver"]), lambda x: x.driver == "fake-hardware")
+step("find node", lambda: b.find_node("sdk-a"), lambda x: x.id == n)
+step("find no node", lambda: b.find_node("sdk-none"), lambda x: x is None)
+step("get no node", lambda: b.get_node("sdk-none"), refused=GONE)
+step("update node", lambda: b.update_node(n, extra={"k": "w"}, description="words"), lambda x: x.extra == {"k": "w"})
+step("patch node", lambda: b.patch_node(n, [{"op": "add", "path": "/extra/x", "value": "y"}]), lambda x: x.extra["x"] == "y")
+step("validate", lambda: b.validate_node(n), lambda v: v["power"].result)
+step("add trait", lambda: b.add_node_trait(n, "CUSTOM_SDK"))
+step("set traits", lambda: b.set_node_traits(n, ["CUSTOM_SDK", "CUSTOM_SDK2"]))
+step("traits shown", lambda: sorted(b.get_node(n).traits), lambda v: v == ["CUSTOM_SDK", "CUSTOM_SDK2"])
+step("remove trait", lambda: b.remove_node_trait(n, "CUSTOM_SDK2"))
+step("maintenance", lambda: b.set_node_maintenance(n, "a fan"))
+step("in maintenance", lambda: b.get_node(n), lambda x: x.is_maintenance and x.maintenance_reason == "a fan")
+step("out of maintenance", lambda: b.unset_node_maintenance(n))
+
+port = step("create port", lambda: b.create_port(node_id=n, address="52:54:00:5d:00:01"), lambda p: p.node_id == n)
+p = port.id if port else "missing"
+step("ports", lambda: [x.id for x in b.ports()], lambda v: p in v)
+step("ports detail", lambda: list(b.ports(details=True, node=n)), lambda v: len(v) == 1)
+step("ports by address", lambda: [x.id for x in b.ports(address="52:54:00:5d:00:01")], lambda v: v == [p])
+step("get port", lambda: b.get_port(p), lambda x: x.address == "52:54:00:5d:00:01")
+step("update port", lambda: b.update_port(p, address="52:54:00:5d:00:02"), lambda x: x.address == "52:54:00:5d:00:02")
+step("patch port", lambda: b.patch_port(p, [{"op": "replace", "path": "/extra", "value": {"a": "b"}}]), lambda x: x.extra == {"a": "b"})
+step("find port", lambda: b.find_port(p), lambda x: x.id == p)
+group = step("create port group", lambda: b.create_port_group(node_id=n, name="sdk-bond"))
+g = group.id if group else "missing"
+step("port groups", lambda: [x.id for x in b.port_groups(details=True)], lambda v: g in v)
+step("get port group", lambda: b.get_port_group("sdk-bond"), lambda x: x.id == g)
+step("update port group", lambda: b.update_port_group(g, mode="802.3ad"), lambda x: x.mode == "802.3ad")
+step("patch port group", lambda: b.patch_port_group(g, [{"op": "add", "path": "/extra/x", "value": "y"}]))
+step("delete port group", lambda: b.delete_port_group(g))
+chassis = step("create chassis", lambda: b.create_chassis(description="a rack"))
+c = chassis.id if chassis else "missing"
+step("chassis list", lambda: [x.id for x in b.chassis(details=True)], lambda v: c in v)
+step("get chassis", lambda: b.get_chassis(c))
+step("update chassis", lambda: b.update_chassis(c, description="another"), lambda x: x.description == "another")
+step("patch chassis", lambda: b.patch_chassis(c, [{"op": "add", "path": "/extra/x", "value": "y"}]))
+step("delete chassis", lambda: b.delete_chassis(c))
+template = step("create deploy template", lambda: b.create_deploy_template(
+    name="CUSTOM_SDK_T", steps=[{"interface": "bios", "step": "apply_configuration", "args": {}, "priority": 150}]))
+t = template.id if template else "missing"
+step("deploy templates", lambda: [x.id for x in b.deploy_templates(details=True)], lambda v: t in v)
+step("get deploy template", lambda: b.get_deploy_template(t))
+step("update deploy template", lambda: b.update_deploy_template(t, extra={"a": "b"}))
+step("patch deploy template", lambda: b.patch_deploy_template(t, [{"op": "add", "path": "/extra/x", "value": "y"}]))
+step("delete deploy template", lambda: b.delete_deploy_template(t))
+
+step("manage", lambda: b.set_node_provision_state(n, "manage", wait=True, timeout=30), lambda x: x.provision_state == "manageable")
+step("inspect", lambda: b.set_node_provision_state(n, "inspect", wait=True, timeout=30), lambda x: x.provision_state == "manageable")
+step("clean", lambda: b.set_node_provision_state(
+    n, "clean", clean_steps=[{"interface": "bios", "step": "factory_reset"}], wait=True, timeout=30))
+step("provide", lambda: b.set_node_provision_state(n, "provide", wait=True, timeout=30), lambda x: x.provision_state == "available")
+step("power off", lambda: b.set_node_power_state(n, "power off", wait=True, timeout=30))
+connector = step("create volume connector", lambda: b.create_volume_connector(node_id=n, type="iqn", connector_id="iqn.sdk"))
+vc = connector.id if connector else "missing"
+step("volume connectors", lambda: [x.id for x in b.volume_connectors(details=True)], lambda v: vc in v)
+step("get volume connector", lambda: b.get_volume_connector(vc))
+step("find volume connector", lambda: b.find_volume_connector(vc))
+step("update volume connector", lambda: b.update_volume_connector(vc, extra={"a": "b"}))
+step("delete volume connector", lambda: b.delete_volume_connector(vc))
+target = step("create volume target", lambda: b.create_volume_target(node_id=n, volume_type="iscsi", boot_index=0, volume_id="v"))
+vt = target.id if target else "missing"
+step("volume targets", lambda: [x.id for x in b.volume_targets(details=True)], lambda v: vt in v)
+step("get volume target", lambda: b.get_volume_target(vt))
+step("patch volume target", lambda: b.patch_volume_target(vt, [{"op": "replace", "path": "/boot_index", "value": 1}]))
+step("delete volume target", lambda: b.delete_volume_target(vt))
+step("power on", lambda: b.set_node_power_state(n, "power on", wait=True, timeout=30))
+step("power is on", lambda: b.wait_for_node_power_state(n, "power on", timeout=30), lambda x: x.power_state == "power on")
+allocation = step("allocate", lambda: b.create_allocation(resource_class="sdk-rc", name="sdk-al"))
+a = allocation.id if allocation else "missing"
+step("allocation comes", lambda: b.wait_for_allocation(a, timeout=30), lambda x: x.node_id == n)
+step("allocations", lambda: [x.id for x in b.allocations()], lambda v: a in v)
+step("get allocation", lambda: b.get_allocation("sdk-al"), lambda x: x.id == a)
+step("update allocation", lambda: b.update_allocation(a, extra={"a": "b"}), lambda x: x.extra == {"a": "b"})
+step("patch allocation", lambda: b.patch_allocation(a, [{"op": "add", "path": "/extra/x", "value": "y"}]))
+step("delete allocation", lambda: b.delete_allocation(a))
+step("deploy", lambda: b.set_node_provision_state(
+    n, "active", config_drive={"meta_data": {"a": "b"}}, wait=True, timeout=30), lambda x: x.provision_state == "active")
+step("wait for nodes", lambda: b.wait_for_nodes_provision_state([n], "active", timeout=30), lambda v: v[0].id == n)
+step("set boot device", lambda: b.set_node_boot_device(n, "pxe"))
+step("vendor methods", lambda: b.list_node_vendor_passthru(n), lambda v: "second_method" in v)
+step("call vendor method", lambda: b.call_node_vendor_passthru(n, "POST", "second_method", body={"bar": "kazoo"}))
+step("rebuild", lambda: b.set_node_provision_state(n, "rebuild", wait=True, timeout=30), lambda x: x.provision_state == "active")
+step("rescue", lambda: b.set_node_provision_state(n, "rescue", rescue_password="secret", wait=True, timeout=30), lambda x: x.provision_state == "rescue")
+step("unrescue", lambda: b.set_node_provision_state(n, "unrescue"))
+step("it is active", lambda: b.wait_for_nodes_provision_state([n], "active", timeout=30), lambda v: v[0].id == n)
+step("undeploy", lambda: b.set_node_provision_state(n, "deleted", wait=True, timeout=30), lambda x: x.provision_state == "available")
+step("delete port", lambda: b.delete_port(p))
+step("delete port again", lambda: b.delete_port(p, ignore_missing=False), refused=GONE)
+step("delete node", lambda: b.delete_node(n))
+step("delete node again", lambda: b.delete_node(n, ignore_missing=False), refused=GONE)

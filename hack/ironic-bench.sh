@@ -1,0 +1,24 @@
+#!/bin/sh
+# Measures the REST door of a binary beside a real Ironic, in one run:
+#
+#	hack/ironic-bench.sh BINARY
+#
+# Debian's Ironic is installed (root) and run as docs and baselines have it: the API
+# in 8 processes, one conductor, MariaDB, all of whose CPU counts. Unlike theirs its
+# conductor is reached by JSON-RPC (no RabbitMQ), its nodes are of the test driver (no
+# Redfish simulator), and nobody has to log in on either side.
+set -eu
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || {
+	echo "make bench-ironic installs packages: it has to be root" >&2
+	exit 1
+}
+hack/ironic-reference.sh install
+dir=$(mktemp -d /tmp/ironic-bench.XXXXXX)
+trap 'hack/ironic-reference.sh stop "$dir"; rm -rf "$dir"' EXIT INT TERM
+chmod 755 "$dir"
+running=$(hack/ironic-reference.sh full "$dir" "${IRONIC_PORT:-16395}")
+url=${running%% pid *}
+pids=$(echo ${running#* pid } | tr ' ' ',')
+"${GO:-go}" run ./e2e/ironic/bench --binary "$1" --nodes ${NODES:-1000} --reference "$url" --pids "$pids"
+"${GO:-go}" run ./e2e/ironic/bench --binary "$1" --nodes 10000
