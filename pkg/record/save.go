@@ -12,6 +12,7 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -193,7 +194,9 @@ func (s Store) saveBMH(ctx context.Context, o *Objects, h host.Host, x Extra) er
 		st.PoweredOn = old.PoweredOn
 	}
 	newer := NewerOf(h)
-	if old.LastUpdated != nil && equality.Semantic.DeepEqual(quiet(st), quiet(old)) && equality.Semantic.DeepEqual(newer, o.Newer) {
+	// Of a host at a hold nothing else says what it waits for.
+	told := h.Node.Hold == "" || message(st) == message(old)
+	if told && old.LastUpdated != nil && equality.Semantic.DeepEqual(quiet(st), quiet(old)) && equality.Semantic.DeepEqual(newer, o.Newer) {
 		return nil
 	}
 	stamp := metav1.NewTime(now)
@@ -254,6 +257,14 @@ func same(a, b metal3.BareMetalHostStatus) bool {
 	x, errX := json.Marshal(quiet(a))
 	y, errY := json.Marshal(quiet(b))
 	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// message is what a status says to people.
+func message(st metal3.BareMetalHostStatus) string {
+	if c := apimeta.FindStatusCondition(st.Conditions, metal3.ReadyCondition); c != nil {
+		return c.Message
+	}
+	return ""
 }
 
 // quiet leaves out what alone is no reason to write.

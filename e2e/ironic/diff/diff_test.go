@@ -27,7 +27,7 @@ func TestReference(t *testing.T) {
 	}
 	url := os.Getenv("INGOT_REST")
 	if url == "" && !*update {
-		url = serve(t)
+		url = serve(t).REST
 	}
 	meantFor := map[string]int{}
 	steps, differ, known := 0, 0, 0
@@ -68,7 +68,7 @@ func TestReference(t *testing.T) {
 }
 
 // serve starts a server of its own.
-func serve(t *testing.T) string {
+func serve(t *testing.T) *rig.Server {
 	t.Helper()
 	dir := t.TempDir()
 	binary, err := rig.Binary(dir)
@@ -98,7 +98,7 @@ func serve(t *testing.T) string {
 	if err := s.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s.REST
+	return s
 }
 
 func read(t *testing.T, path string) []step {

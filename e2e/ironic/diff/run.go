@@ -36,6 +36,12 @@ var headers = map[string]func(step) string{
 	"X-Openstack-Ironic-Api-Minimum-Version": func(step) string { return "1.1" },
 }
 
+// head is how an answer begins.
+type head struct {
+	StatusCode int
+	Header     http.Header
+}
+
 // door is one that is asked.
 type door struct {
 	base string // http://127.0.0.1:6385
@@ -258,10 +264,10 @@ func (d *door) expand(text string) (string, []string) {
 	}
 }
 
-func (d *door) send(ctx context.Context, method, path, version, body string) (*http.Response, []byte, error) {
+func (d *door) send(ctx context.Context, method, path, version, body string) (head, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, d.base+path, bytes.NewReader([]byte(body)))
 	if err != nil {
-		return nil, nil, err
+		return head{}, nil, err
 	}
 	if version != "" {
 		req.Header.Set("X-Openstack-Ironic-Api-Version", version)
@@ -273,9 +279,9 @@ func (d *door) send(ctx context.Context, method, path, version, body string) (*h
 	// Redirects are answers too: nobody follows them here.
 	res, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
-		return nil, nil, err
+		return head{}, nil, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	return res, text, err
+	return head{res.StatusCode, res.Header}, text, err
 }
