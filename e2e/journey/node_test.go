@@ -20,6 +20,7 @@ import (
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/bmc"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // nodes is a store of the rack's nodes, without the door before it.
@@ -108,7 +109,7 @@ func TestNodeDocument(t *testing.T) {
 	if err := shared.Get(r.ctx, n.Key, b); err != nil {
 		t.Fatal(err)
 	}
-	if b.Spec.Description != "seven" || b.Spec.BMC.CredentialsName == "" || b.Spec.AutomatedCleaningMode != metal3.CleaningModeDisabled || b.Annotations[node.AnnotationMaintenance] != "" {
+	if b.Spec.Description != "seven" || b.Spec.BMC.CredentialsName == "" || b.Spec.AutomatedCleaningMode != metal3.CleaningModeDisabled || b.Annotations[record.AnnotationMaintenance] != "" {
 		t.Errorf("%+v", b.Spec)
 	}
 	// kubectl's turn.

@@ -19,6 +19,7 @@ import (
 	"github.com/ingot-metal/ingot/pkg/enroll"
 	"github.com/ingot-metal/ingot/pkg/fromironic"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 func (a *App) importCommand() *cobra.Command {
@@ -217,7 +218,7 @@ func (c *api) known(ctx context.Context) ([]fromironic.Known, error) {
 	for i := range hosts.Items {
 		h := &hosts.Items[i]
 		k := fromironic.Known{Key: client.ObjectKeyFromObject(h), Address: h.Spec.BMC.Address}
-		k.ID = cmp.Or(ids[k.Key], h.Status.Provisioning.ID, h.Annotations[fromironic.AnnotationUUID])
+		k.ID = cmp.Or(ids[k.Key], h.Status.Provisioning.ID, h.Annotations[record.AnnotationNodeUUID])
 		if mac := h.Spec.BootMACAddress; mac != "" {
 			k.MACs = append(k.MACs, mac)
 		}

@@ -19,21 +19,6 @@ import (
 // FieldManager owns what an import makes.
 const FieldManager = "ingot-import"
 
-// The annotations by which a BareMetalHost says which node it is.
-const (
-	// AnnotationUUID is the UUID that a node keeps.
-	AnnotationUUID = "ingot.dev/node-uuid"
-	annotationName = "ingot.dev/node-name"
-	// annotationHold is where the life cycle of a new host rests; empty: it goes on
-	// by itself. Without it a host with a node-uuid rests in enroll.
-	annotationHold        = "ingot.dev/node-hold"
-	annotationDriver      = "ingot.dev/driver"
-	annotationMaintenance = "ingot.dev/maintenance"
-	// annotationUnhealthy is Cluster API's: it never picks such a host.
-	annotationUnhealthy = "capi.metal3.io/unhealthy"
-	unhealthyOurs       = "ingot.dev/maintenance" // its value where it is not a person's
-)
-
 // Options of Convert.
 type Options struct {
 	// Namespace of the hosts, but for nodes that are named namespace~name.

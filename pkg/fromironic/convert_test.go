@@ -14,6 +14,8 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/enroll"
+	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -208,7 +210,7 @@ func TestActiveIsLeftAlone(t *testing.T) {
 		if spec["externallyProvisioned"] != true || spec["online"] != (power == ironic.PowerOn) || spec["image"] != nil {
 			t.Errorf("%s: spec %v", power, spec)
 		}
-		if hold := host.GetAnnotations()[annotationHold]; hold != "" {
+		if hold := host.GetAnnotations()[record.AnnotationNodeHold]; hold != "" {
 			t.Errorf("%s: hold %q", power, hold)
 		}
 	}
@@ -219,8 +221,8 @@ func TestMaintenance(t *testing.T) {
 	for reason, want := range map[string]string{"disk swap": "disk swap", "": "in maintenance at the Ironic that it was imported from", moved: ""} {
 		n := redfishNode(func(n *Node) { n.Maintenance, n.MaintenanceReason = true, &reason })
 		host := object(t, Convert(&Site{Nodes: []Node{n}}, Options{Namespace: "n", Secret: "s"}), "BareMetalHost")
-		_, unhealthy := host.GetAnnotations()[annotationUnhealthy]
-		if got := host.GetAnnotations()[annotationMaintenance]; got != want || unhealthy != (want != "") {
+		_, unhealthy := host.GetAnnotations()[node.AnnotationUnhealthy]
+		if got := host.GetAnnotations()[record.AnnotationMaintenance]; got != want || unhealthy != (want != "") {
 			t.Errorf("%q: maintenance %q, unhealthy %v; want %q", reason, got, unhealthy, want)
 		}
 	}
@@ -230,10 +232,10 @@ func TestMaintenance(t *testing.T) {
 func TestWithoutCredentials(t *testing.T) {
 	p := Convert(&Site{Nodes: []Node{redfishNode(nil)}}, Options{Namespace: "n"})
 	host := object(t, p, "BareMetalHost")
-	if hold := host.GetAnnotations()[annotationHold]; hold != "enroll" {
+	if hold := host.GetAnnotations()[record.AnnotationNodeHold]; hold != "enroll" {
 		t.Errorf("hold %q, want enroll", hold)
 	}
-	if _, found := host.GetAnnotations()[annotationUnhealthy]; !found {
+	if _, found := host.GetAnnotations()[node.AnnotationUnhealthy]; !found {
 		t.Error("Cluster API may pick it")
 	}
 	if notes := strings.Join(p.Nodes[0].Notes, "\n"); !strings.Contains(notes, "Secret w1-bmc-secret") || !strings.Contains(notes, "baremetal node adopt w1") {

@@ -14,6 +14,8 @@ import (
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/enroll"
+	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // hostBuilder makes the BareMetalHost and the NodeAttributes of a node.
@@ -74,21 +76,21 @@ func (h *hostBuilder) hold() string {
 
 func (h *hostBuilder) annotations() map[string]any {
 	n := h.node
-	a := map[string]any{AnnotationUUID: n.UUID, annotationHold: h.hold()}
+	a := map[string]any{record.AnnotationNodeUUID: n.UUID, record.AnnotationNodeHold: h.hold()}
 	if n.Name != nil {
-		a[annotationName] = *n.Name
+		a[record.AnnotationNodeName] = *n.Name
 	}
 	if h.machine == nil {
-		a[annotationDriver] = fakeDriver
+		a[record.AnnotationDriver] = fakeDriver
 	}
 	if h.maintenance() {
-		a[annotationMaintenance] = "in maintenance at the Ironic that it was imported from"
+		a[record.AnnotationMaintenance] = "in maintenance at the Ironic that it was imported from"
 		if n.MaintenanceReason != nil && *n.MaintenanceReason != "" {
-			a[annotationMaintenance] = clip(*n.MaintenanceReason)
+			a[record.AnnotationMaintenance] = clip(*n.MaintenanceReason)
 		}
 	}
 	if h.hold() != "" || h.maintenance() {
-		a[annotationUnhealthy] = unhealthyOurs
+		a[node.AnnotationUnhealthy] = node.UnhealthyOurs
 	}
 	h.explain()
 	return a

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/ingot-metal/ingot/api/ironic"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // become makes a draft one whose document is is, where it was was: what a
@@ -19,9 +20,9 @@ func (s *Store) become(ctx context.Context, dr *draft, was, is *ironic.Node) err
 		w.Over = imageID(b.Spec.Image)
 	}
 	if is.Driver == DriverFake {
-		annotate(b, AnnotationDriver, DriverFake, true)
+		annotate(b, record.AnnotationDriver, DriverFake, true)
 	} else if was.Driver == DriverFake {
-		annotate(b, AnnotationDriver, "", false)
+		annotate(b, record.AnnotationDriver, "", false)
 	}
 	if err := dr.rename(s, was, is); err != nil {
 		return err
@@ -52,9 +53,9 @@ func (s *Store) become(ctx context.Context, dr *draft, was, is *ironic.Node) err
 		}
 	}
 	if was.Maintenance != is.Maintenance || !equal(was.MaintenanceReason, is.MaintenanceReason) {
-		annotate(b, AnnotationMaintenance, value(is.MaintenanceReason), is.Maintenance)
-		if of, marked := b.Annotations[AnnotationUnhealthy]; !marked || of == unhealthyOurs {
-			annotate(b, AnnotationUnhealthy, unhealthyOurs, is.Maintenance)
+		annotate(b, record.AnnotationMaintenance, value(is.MaintenanceReason), is.Maintenance)
+		if of, marked := b.Annotations[AnnotationUnhealthy]; !marked || of == UnhealthyOurs {
+			annotate(b, AnnotationUnhealthy, UnhealthyOurs, is.Maintenance)
 		}
 	}
 	if !equal(was.InstanceUUID, is.InstanceUUID) {
@@ -93,8 +94,8 @@ func (dr *draft) rename(s *Store, was, is *ironic.Node) error {
 		return ErrExists
 	}
 	dr.record.Spec.IronicName = name
-	if dr.host.Annotations[AnnotationUUID] != "" {
-		annotate(dr.host, AnnotationName, name, name != "")
+	if dr.host.Annotations[record.AnnotationNodeUUID] != "" {
+		annotate(dr.host, record.AnnotationNodeName, name, name != "")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // fill has a store know n nodes of machines, without an API.
@@ -23,7 +24,7 @@ func fill(s *Store, n int) {
 			CreationTimestamp: metav1.NewTime(time.Unix(int64(1700000000+i), 0)),
 		}
 		b := &metal3.BareMetalHost{ObjectMeta: meta}
-		b.Annotations = map[string]string{AnnotationUUID: "u"}
+		b.Annotations = map[string]string{record.AnnotationNodeUUID: "u"}
 		b.Spec.BMC = metal3.BMCDetails{Address: "redfish://10.0.0.3/redfish/v1/Systems/" + name, CredentialsName: name + "-bmc"}
 		b.Spec.Image = &metal3.Image{URL: "http://10.0.0.9/i", Checksum: "c"}
 		b.Status.Provisioning.State, b.Status.LastUpdated = "provisioned", &metav1Now

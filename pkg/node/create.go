@@ -83,11 +83,11 @@ func (s *Store) objectNames(d ironic.Node) (namespace string, names []string) {
 func (s *Store) createAs(ctx context.Context, k types.NamespacedName, d ironic.Node) error {
 	defer s.alone(k).Unlock()
 	host := &metal3.BareMetalHost{ObjectMeta: metav1.ObjectMeta{
-		Namespace: k.Namespace, Name: k.Name, Annotations: map[string]string{AnnotationUUID: d.UUID},
+		Namespace: k.Namespace, Name: k.Name, Annotations: map[string]string{record.AnnotationNodeUUID: d.UUID},
 	}}
 	rec := &v1alpha1.HostRecord{Spec: v1alpha1.HostRecordSpec{ID: d.UUID, Hold: string(ironic.Enroll)}}
 	if d.Driver == DriverFake {
-		host.Annotations[AnnotationDriver] = DriverFake
+		host.Annotations[record.AnnotationDriver] = DriverFake
 	}
 	if d.ProvisionState != nil && *d.ProvisionState != ironic.Enroll {
 		// To clients older than 1.11 nodes are born available. A machine gets there by
@@ -96,7 +96,7 @@ func (s *Store) createAs(ctx context.Context, k types.NamespacedName, d ironic.N
 		if d.Driver == DriverFake {
 			rec.Spec.Hold = string(*d.ProvisionState)
 		}
-		host.Annotations[AnnotationHold] = rec.Spec.Hold // whoever makes the record first
+		host.Annotations[record.AnnotationNodeHold] = rec.Spec.Hold // whoever makes the record first
 	}
 	blank := &Node{Key: k, Host: host, Record: rec, said: &said{Driver: d.Driver}}
 	s.render(blank)
@@ -161,7 +161,7 @@ func (s *Store) bear(ctx context.Context, k types.NamespacedName, i *intent) err
 	err := s.Client.Create(ctx, b, record.FieldOwner)
 	if apierrors.IsAlreadyExists(err) {
 		b = &metal3.BareMetalHost{}
-		if err = s.Reader.Get(ctx, k, b); err == nil && b.Annotations[AnnotationUUID] != what.Record.ID {
+		if err = s.Reader.Get(ctx, k, b); err == nil && b.Annotations[record.AnnotationNodeUUID] != what.Record.ID {
 			return errTaken
 		}
 	}

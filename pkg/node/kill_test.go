@@ -16,6 +16,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // all is all that is stored, without what differs between two lives.
@@ -189,7 +190,7 @@ func TestReplayKeepsWhatIsNewer(t *testing.T) {
 	w.must(w.api.Update(t.Context(), b))
 	w.restart()
 	w.must(w.store.Replay(t.Context()))
-	if b := w.host("rack4.unit7"); b.Spec.Description != "kubectl's" || b.Spec.Architecture != "aarch64" || b.Annotations[AnnotationMaintenance] != "" {
+	if b := w.host("rack4.unit7"); b.Spec.Description != "kubectl's" || b.Spec.Architecture != "aarch64" || b.Annotations[record.AnnotationMaintenance] != "" {
 		t.Errorf("%+v", b)
 	}
 	if n := w.node("Rack4.Unit7"); len(n.Extra) != 0 || n.Maintenance || n.Attrs.Spec.Intent != nil {

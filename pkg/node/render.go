@@ -11,20 +11,14 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
-// Annotations of a BareMetalHost by which the REST door speaks to the life cycle, and
-// a kubectl user may.
 const (
-	AnnotationUUID        = "ingot.dev/node-uuid"   // born at the REST door, with this UUID
-	AnnotationName        = "ingot.dev/node-name"   // as its client wrote it
-	AnnotationHold        = "ingot.dev/node-hold"   // where it is born, if not in enroll; empty: nowhere
-	AnnotationDriver      = "ingot.dev/driver"      // fake-hardware: there is no machine
-	AnnotationMaintenance = "ingot.dev/maintenance" // the reason
 	// AnnotationUnhealthy keeps Cluster API's provider from choosing a host (Metal3).
 	AnnotationUnhealthy = "capi.metal3.io/unhealthy"
-	// unhealthyOurs is its value where the REST door has set it.
-	unhealthyOurs = "ingot.dev/maintenance"
+	// UnhealthyOurs is its value where it is not a person's.
+	UnhealthyOurs = record.AnnotationMaintenance
 )
 
 // The consumerRef of a node that an instance was put on at the REST door.
@@ -78,12 +72,12 @@ func identity(n *Node, namespace string) (id string, name *string) {
 	if b == nil {
 		return id, name
 	}
-	born := b.Annotations[AnnotationUUID]
+	born := b.Annotations[record.AnnotationNodeUUID]
 	if id == "" {
 		if id = born; id == "" {
 			id = b.Status.Provisioning.ID
 		}
-		if given := b.Annotations[AnnotationName]; given != "" {
+		if given := b.Annotations[record.AnnotationNodeName]; given != "" {
 			name = &given
 		}
 	}
@@ -117,7 +111,7 @@ func showSaid(d *ironic.Node, w *said) {
 
 // isFake reports whether a host stands for no machine.
 func isFake(b *metal3.BareMetalHost) bool {
-	return b != nil && b.Annotations[AnnotationDriver] == DriverFake
+	return b != nil && b.Annotations[record.AnnotationDriver] == DriverFake
 }
 
 // showDriver shows the driver, its interfaces, and how the BMC is reached: in the
@@ -251,7 +245,7 @@ func showHints(d *ironic.Node, b *metal3.BareMetalHost, w *said) {
 // that was born here, and says nothing of it, goes on saying nothing.
 func showBootMode(d *ironic.Node, b *metal3.BareMetalHost, w *said) {
 	meant, err := bootModeSaid(w.InstanceInfo, w.Properties)
-	if err == nil && sameMode(meant, b.Spec.BootMode) && (meant != "" || b.Annotations[AnnotationUUID] != "") {
+	if err == nil && sameMode(meant, b.Spec.BootMode) && (meant != "" || b.Annotations[record.AnnotationNodeUUID] != "") {
 		return
 	}
 	if of, ok := d.InstanceInfo["capabilities"]; ok {
@@ -282,7 +276,7 @@ func showSpec(d *ironic.Node, b *metal3.BareMetalHost, w *said) {
 	case w.AutomatedClean != nil && *w.AutomatedClean:
 		d.AutomatedClean = w.AutomatedClean
 	}
-	if reason, ok := b.Annotations[AnnotationMaintenance]; ok {
+	if reason, ok := b.Annotations[record.AnnotationMaintenance]; ok {
 		d.Maintenance = true
 		if reason != "" {
 			d.MaintenanceReason = &reason

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 var metav1Now = metav1.NewTime(time.Date(2026, 11, 21, 11, 0, 0, 0, time.UTC)) // never changed
@@ -28,7 +29,7 @@ func TestHostBornByKubectl(t *testing.T) {
 			ConsumerRef: &corev1.ObjectReference{APIVersion: "infrastructure.cluster.x-k8s.io/v1beta1", Kind: "Metal3Machine", Name: "m1"},
 			RAID:        &metal3.RAIDConfig{HardwareRAIDVolumes: []metal3.HardwareRAIDVolume{{Level: "1", SizeGibibytes: new(100), Name: "os"}}},
 		}
-		b.Annotations = map[string]string{AnnotationMaintenance: "a fan"}
+		b.Annotations = map[string]string{record.AnnotationMaintenance: "a fan"}
 		b.Status.Provisioning.State, b.Status.LastUpdated, b.Status.PoweredOn = "provisioned", &metav1Now, true
 		b.Status.Provisioning.BootMode = metal3.UEFISecureBoot
 		b.Status.OperationHistory.Inspect = metal3.OperationMetric{Start: metav1Now, End: metav1.NewTime(metav1Now.Add(time.Minute))}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // full is a node as a client may write it, with whatever a client may say.
@@ -89,7 +90,7 @@ func TestDocumentReadsAsItWasWritten(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(map[string]string{
-		AnnotationUUID: n.UUID, AnnotationName: "Rack4.Unit7", AnnotationMaintenance: "m", AnnotationUnhealthy: "ingot.dev/maintenance",
+		record.AnnotationNodeUUID: n.UUID, record.AnnotationNodeName: "Rack4.Unit7", record.AnnotationMaintenance: "m", AnnotationUnhealthy: "ingot.dev/maintenance",
 	}, b.Annotations); diff != "" {
 		t.Error(diff)
 	}
@@ -149,7 +150,7 @@ func TestKubectlsChangeShowsAtOnce(t *testing.T) {
 			shows: func(n *Node) any { return n.Properties["root_device"] }, want: map[string]any{"wwn": "s== w"},
 		},
 		{name: "no hints", change: func(b *metal3.BareMetalHost) { b.Spec.RootDeviceHints = nil }, shows: func(n *Node) any { return n.Properties["root_device"] }},
-		{name: "maintenance", change: func(b *metal3.BareMetalHost) { delete(b.Annotations, AnnotationMaintenance) }, shows: func(n *Node) any { return n.Maintenance }, want: false},
+		{name: "maintenance", change: func(b *metal3.BareMetalHost) { delete(b.Annotations, record.AnnotationMaintenance) }, shows: func(n *Node) any { return n.Maintenance }, want: false},
 		{name: "cleaning", change: func(b *metal3.BareMetalHost) { b.Spec.AutomatedCleaningMode = metal3.CleaningModeMetadata }, shows: func(n *Node) any { return n.AutomatedClean == nil }, want: true},
 		{
 			name: "image", change: func(b *metal3.BareMetalHost) { b.Spec.Image = &metal3.Image{URL: "http://other", Checksum: "ff"} },
@@ -315,7 +316,7 @@ func TestNames(t *testing.T) {
 	}
 	n := w.node("a.b")
 	w.update("a.b", func(d *ironic.Node) { d.Name = nil })
-	if n = w.node(n.UUID); n.Name != nil || w.host("a.b").Annotations[AnnotationName] != "" {
+	if n = w.node(n.UUID); n.Name != nil || w.host("a.b").Annotations[record.AnnotationNodeName] != "" {
 		t.Errorf("name %v", n.Name)
 	}
 }
