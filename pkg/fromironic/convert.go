@@ -66,17 +66,6 @@ type Plan struct {
 	Unused []string
 }
 
-// Refused counts the nodes that are not taken over.
-func (p Plan) Refused() int {
-	n := 0
-	for _, v := range p.Nodes {
-		if v.Refused != "" {
-			n++
-		}
-	}
-	return n
-}
-
 // Convert makes objects of what an Ironic has. It is a function of what it is given.
 func Convert(site *Site, o Options) Plan {
 	c := newConverter(site, o)

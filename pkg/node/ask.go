@@ -223,7 +223,9 @@ func (s *Store) declareSteps(ctx context.Context, dr *draft, d *ironic.Node, a A
 	for _, st := range a.Steps {
 		var err error
 		switch name := st.Interface + "." + st.Step; {
-		case clean && (name == "deploy.erase_devices" || name == "deploy.erase_devices_express" || name == "deploy.erase_devices_metadata"):
+		case clean && name == "deploy.erase_devices_metadata":
+		case clean && (name == "deploy.erase_devices" || name == "deploy.erase_devices_express"):
+			err = refuse("The step %s is not supported: the agent erases the metadata of disks (deploy.erase_devices_metadata), not all of them.", name)
 		case clean && name == "raid.delete_configuration":
 			dr.noRAID(d)
 		case clean && (name == "raid.create_configuration" || name == "raid.apply_configuration"):

@@ -223,10 +223,6 @@ func TestVerbs(t *testing.T) {
 			ask: Asked{Verb: ironic.VerbClean, Steps: []ironic.Step{step("deploy", "erase_devices_metadata", nil)}}, want: v1alpha1.Ask{N: 1, Verb: "clean", Erase: "metadata"},
 		},
 		{
-			name: "erase", from: ironic.Manageable, is: "registering",
-			ask: Asked{Verb: ironic.VerbClean, Steps: []ironic.Step{step("deploy", "erase_devices", nil)}}, want: v1alpha1.Ask{N: 1, Verb: "clean", Erase: "all"},
-		},
-		{
 			name: "RAID", from: ironic.Manageable, is: "registering",
 			ask:  Asked{Verb: ironic.VerbClean, Steps: []ironic.Step{step("raid", "delete_configuration", nil), step("raid", "create_configuration", nil)}},
 			want: v1alpha1.Ask{N: 1, Verb: "clean"},

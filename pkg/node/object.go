@@ -26,7 +26,6 @@ const (
 	KindVolumeTarget    = "volume_target"
 	KindDeployTemplate  = "deploy_template"
 	KindRunbook         = "runbook"
-	KindInspectionRule  = "inspection_rule"
 	// KindNoPort says that a port which a host's own NICs would show is not to be
 	// shown: a client deleted it.
 	KindNoPort = "no_port"

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ingot-metal/ingot/api/ironic"
+	"github.com/ingot-metal/ingot/pkg/host"
 )
 
 var update = flag.Bool("update", false, "write what tests compare with")
@@ -134,5 +135,22 @@ answered while a target is set.
 	}
 	if string(got) != b.String() {
 		t.Errorf("%s is out of date: run this test with -update", file)
+	}
+}
+
+// What the life cycle takes up in a state at rest, the table allows there; and what the
+// table allows in such a state, the life cycle takes up.
+func TestTableAndLifeCycleAgree(t *testing.T) {
+	for _, row := range Rows() {
+		for _, verb := range []ironic.Verb{
+			ironic.VerbActive, ironic.VerbRebuild, ironic.VerbDeleted, ironic.VerbManage, ironic.VerbProvide, ironic.VerbInspect, ironic.VerbAbort,
+			ironic.VerbClean, ironic.VerbAdopt, ironic.VerbRescue, ironic.VerbUnrescue, ironic.VerbUnhold, ironic.VerbService,
+		} {
+			_, takes := host.Leads(string(row.State), string(verb))
+			allows := Allowed(row.State, verb)
+			if takes && !allows || row.Rests && allows && !takes {
+				t.Errorf("%s in %s: the table allows it: %v, the life cycle takes it up: %v", verb, row.State, allows, takes)
+			}
+		}
 	}
 }

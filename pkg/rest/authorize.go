@@ -291,7 +291,7 @@ var itsOwn = map[string]string{
 var titles = map[string]string{
 	node.KindPort: "Port", node.KindPortGroup: "Portgroup", node.KindChassis: "Chassis", node.KindAllocation: "Allocation",
 	node.KindVolumeConnector: "Volume connector", node.KindVolumeTarget: "Volume target",
-	node.KindDeployTemplate: "Deploy template", node.KindRunbook: "Runbook", node.KindInspectionRule: "Inspection rule",
+	node.KindDeployTemplate: "Deploy template", node.KindRunbook: "Runbook",
 }
 
 func targetOf(n *node.Node) (t target) {

@@ -166,56 +166,6 @@ func TestRunbooks(t *testing.T) {
 	d.refused(http.StatusNotFound, "Runbook wipe-raid could not be found.", http.MethodDelete, "/v1/runbooks/wipe-raid", nil)
 }
 
-func TestInspectionRules(t *testing.T) {
-	d := newDoor(t)
-	rule := body{
-		"description": "count", "priority": 50,
-		"conditions": []body{{"op": "!is-true", "args": body{"value": "{inventory[cpu][count]}"}}},
-		"actions":    []body{{"op": "set-attribute", "args": body{"path": "/driver_info/redfish_password", "value": "hunter2"}}},
-	}
-	made := d.want(http.StatusCreated, http.MethodPost, "/v1/inspection_rules", rule)
-	if made["phase"] != "main" || made["sensitive"] != false || len(made["actions"].([]any)) != 1 {
-		t.Errorf("made %v", made)
-	}
-	id := made["uuid"].(string)
-	for _, tc := range []struct {
-		change body
-		says   string
-	}{
-		{body{"actions": []body{}}, "too short"},
-		{body{"actions": []body{{"op": "explode", "args": body{}}}}, "is not one of"},
-		{body{"actions": []body{{"op": "fail", "args": body{}}}}, "missing required argument(s): msg"},
-		{body{"actions": []body{{"op": "fail", "args": body{"msg": "x", "shape": 1}}}}, "unexpected argument(s): shape"},
-		{body{"conditions": []body{{"op": "eq"}}}, "'args' is a required property"},
-		{body{"priority": -1}, "less than the minimum"},
-		{body{"priority": 10000}, "between 0 and 9999"},
-		{body{"phase": "early"}, "Invalid phase: early. Valid phases are: main"},
-	} {
-		sent := body{}
-		for k, v := range rule {
-			sent[k] = v
-		}
-		for k, v := range tc.change {
-			sent[k] = v
-		}
-		d.refused(http.StatusBadRequest, tc.says, http.MethodPost, "/v1/inspection_rules", sent)
-	}
-	got := d.want(http.StatusOK, http.MethodPatch, "/v1/inspection_rules/"+id, patchOf("replace", "/sensitive", true))
-	if got["actions"] != nil || got["conditions"] != nil {
-		t.Errorf("a sensitive rule shows %v", got)
-	}
-	if o, _ := d.nodes.Object(node.KindInspectionRule, id); strings.Contains(string(o.Body), "hunter2") {
-		t.Errorf("a sensitive rule is stored in clear: %s", o.Body)
-	}
-	d.want(http.StatusOK, http.MethodPatch, "/v1/inspection_rules/"+id, patchOf("replace", "/description", "still"))
-	d.refused(http.StatusBadRequest, "cannot have the sensitive flag unset", http.MethodPatch, "/v1/inspection_rules/"+id, patchOf("replace", "/sensitive", false))
-	d.refused(http.StatusBadRequest, "Expected UUID for inspection_rule_uuid: count", http.MethodGet, "/v1/inspection_rules/count", nil)
-	if list := d.want(http.StatusOK, http.MethodGet, "/v1/inspection_rules", nil)["inspection_rules"].([]any); len(list[0].(map[string]any)) != 5 {
-		t.Errorf("list %v", list)
-	}
-	d.want(http.StatusNoContent, http.MethodDelete, "/v1/inspection_rules/"+id, nil)
-}
-
 func TestConductors(t *testing.T) {
 	d := newDoor(t)
 	d.s.Conductors = func() []Conductor {

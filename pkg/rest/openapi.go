@@ -20,7 +20,7 @@ func documentedKinds() []openapi.Kind {
 	var all []openapi.Kind
 	for _, k := range []*kind{
 		&nodes, &portKind, &portgroupKind, &chassisKind, &allocationKind, &connectorKind, &volumeTargetKind, &templateKind, &runbookKind,
-		&ruleKind, &conductorKind, &historyKind,
+		&conductorKind, &historyKind,
 	} {
 		d := describe(k)
 		if k == &nodes {

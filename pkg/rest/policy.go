@@ -223,9 +223,8 @@ var policies = map[string]policy{
 	"baremetal:deploy_template:update": {rule: systemAdmin, verb: "patch", of: owned},
 	"baremetal:deploy_template:delete": {rule: systemAdmin, verb: "delete", of: owned},
 
-	"baremetal:inspection_rule:get":      {rule: systemReader, verb: "get", of: owned},
-	"baremetal:inspection_rule:list_all": {rule: systemReader, verb: "list", of: owned},
-	"baremetal:inspection_rule:create":   {rule: systemAdmin, verb: "create", of: owned},
-	"baremetal:inspection_rule:update":   {rule: systemAdmin, verb: "patch", of: owned},
-	"baremetal:inspection_rule:delete":   {rule: systemAdmin, verb: "delete", of: owned},
+	"baremetal:inspection_rule:get":    {rule: systemReader, verb: "get", of: owned},
+	"baremetal:inspection_rule:create": {rule: systemAdmin, verb: "create", of: owned},
+	"baremetal:inspection_rule:update": {rule: systemAdmin, verb: "patch", of: owned},
+	"baremetal:inspection_rule:delete": {rule: systemAdmin, verb: "delete", of: owned},
 }

@@ -453,7 +453,6 @@ func TestNoHandlerForgetsToAsk(t *testing.T) {
 		{"runbooks", node.KindRunbook, "", `{"owner": "` + ownerProject + `", "public": false, "steps": []}`},
 		{"chassis", node.KindChassis, "", `{}`},
 		{"deploy_templates", node.KindDeployTemplate, "", `{"steps": []}`},
-		{"inspection_rules", node.KindInspectionRule, "", `{}`},
 	} {
 		id := fmt.Sprintf("00000000-0000-4000-8000-0000000001%02d", i)
 		if _, err := d.nodes.CreateObject(t.Context(), node.Object{UUID: id, Kind: k.kind, Node: k.node, Body: []byte(k.body)}); err != nil {

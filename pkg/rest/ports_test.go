@@ -344,8 +344,8 @@ func TestVersionsOfPorts(t *testing.T) {
 		{92, http.MethodGet, "/v1/runbooks", nil, 404, 200},
 		{92, http.MethodPost, "/v1/runbooks", body{"name": "CUSTOM_A", "steps": []body{{"interface": "bios", "step": "x", "args": body{}, "order": 1}}}, 405, 201},
 		{112, http.MethodGet, "/v1/runbooks/CUSTOM_A/traits", nil, 404, 200},
-		{96, http.MethodGet, "/v1/inspection_rules", nil, 404, 200},
-		{96, http.MethodPost, "/v1/inspection_rules", body{"actions": []body{{"op": "fail", "args": []any{"no"}}}}, 405, 201},
+		{96, http.MethodGet, "/v1/inspection_rules", nil, 404, 404}, // as if they had never come
+		{96, http.MethodPost, "/v1/inspection_rules", body{"actions": []body{{"op": "fail", "args": []any{"no"}}}}, 405, 405},
 		{22, http.MethodGet, "/v1/lookup?addresses=52:54:00:ab:00:01", nil, 404, 404},
 	} {
 		if code, out, _ := d.version((tc.since - 1).String()).do(tc.method, tc.path, tc.sent); code != tc.before {

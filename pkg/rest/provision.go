@@ -72,6 +72,13 @@ func setProvision(c *call) (*reply, error) {
 			return nil, err
 		}
 	}
+	if asked.Verb == ironic.VerbActive || asked.Verb == ironic.VerbRebuild {
+		more, err := c.templateSteps(n)
+		if err != nil {
+			return nil, err
+		}
+		asked.Steps = append(asked.Steps, more...)
+	}
 	if _, err := c.s.Nodes.Ask(c.Context(), n, asked); err != nil {
 		return nil, err
 	}
@@ -478,6 +485,27 @@ func (c *call) runbookSteps(n *node.Node, ident string) ([]ironic.Step, error) {
 	}
 	slices.SortStableFunc(body.Steps, func(a, b ironic.Step) int { return stepOrder(a) - stepOrder(b) })
 	return body.Steps, nil
+}
+
+// templateSteps are the steps of the deploy templates that the instance's traits name.
+func (c *call) templateSteps(n *node.Node) ([]ironic.Step, error) {
+	traits, _ := n.InstanceInfo["traits"].([]any)
+	var all []ironic.Step
+	for _, t := range traits {
+		name, _ := t.(string)
+		o, found := c.s.Nodes.Object(node.KindDeployTemplate, name)
+		if !found || o.Name != name {
+			continue
+		}
+		var body struct {
+			Steps []ironic.Step `json:"steps"`
+		}
+		if err := json.Unmarshal(o.Body, &body); err != nil {
+			return nil, err
+		}
+		all = append(all, body.Steps...)
+	}
+	return all, nil
 }
 
 func stepOrder(s ironic.Step) int {

@@ -524,3 +524,23 @@ func TestDrivers(t *testing.T) {
 		}
 	}
 }
+
+// A deploy template is found by the instance's traits. What its steps ask for is done,
+// or the deployment is refused; it is never passed over.
+func TestDeployTemplateIsNotPassedOver(t *testing.T) {
+	for driver, want := range map[string]int{"redfish": http.StatusBadRequest, "fake-hardware": http.StatusAccepted} {
+		d := newDoor(t)
+		path := d.enrol(driver, body{"driver_info": body{"redfish_address": "https://10.0.0.9"}})
+		d.want(http.StatusCreated, http.MethodPost, "/v1/deploy_templates", body{"name": "CUSTOM_HT", "steps": []body{{"interface": "bios", "step": "apply_configuration", "args": body{}, "priority": 150}}})
+		d.rest(path, ironic.Available)
+		d.want(http.StatusOK, http.MethodPatch, path, []op{
+			{"op": "add", "path": "/instance_info/image_source", "value": "http://192.0.2.1/i.raw"},
+			{"op": "add", "path": "/instance_info/image_checksum", "value": strings.Repeat("a", 64)},
+			{"op": "add", "path": "/instance_info/traits", "value": []string{"CUSTOM_HT"}},
+		})
+		code, out, _ := d.do(http.MethodPut, path+"/states/provision", op{"target": "active"})
+		if code != want || want == http.StatusBadRequest && !strings.Contains(toText(out), "bios.apply_configuration") {
+			t.Errorf("%s: %d %v", driver, code, out)
+		}
+	}
+}
