@@ -264,7 +264,7 @@ func (c *Hosts) SawOf(k types.NamespacedName, seen host.Seen) {
 	c.mu.Lock()
 	e, known := c.index.of[k]
 	before := e.seen
-	e.seen = merged(before, seen)
+	e.seen = before.And(seen)
 	fresh := known && e.bootID != "" && e.seen != before
 	if fresh {
 		c.index.of[k] = e
@@ -273,20 +273,4 @@ func (c *Hosts) SawOf(k types.NamespacedName, seen host.Seen) {
 	if fresh {
 		c.post(k, post{Post: engine.Post{Event: host.BootSeen{Seen: e.seen}}})
 	}
-}
-
-// merged is what both have seen.
-func merged(a, b host.Seen) host.Seen {
-	a.DHCP = a.DHCP || b.DHCP
-	a.Script = a.Script || b.Script
-	a.Kernel = a.Kernel || b.Kernel
-	a.Loader = a.Loader || b.Loader
-	a.Initrd = a.Initrd || b.Initrd
-	if b.OtherServer != "" {
-		a.OtherServer = b.OtherServer
-	}
-	if b.WrongArch != "" {
-		a.WrongArch = b.WrongArch
-	}
-	return a
 }

@@ -143,6 +143,22 @@ type Seen struct {
 	WrongArch                            string // client architecture that has no loader
 }
 
+// And is what both have seen.
+func (s Seen) And(more Seen) Seen {
+	s.DHCP = s.DHCP || more.DHCP
+	s.Loader = s.Loader || more.Loader
+	s.Script = s.Script || more.Script
+	s.Kernel = s.Kernel || more.Kernel
+	s.Initrd = s.Initrd || more.Initrd
+	if more.OtherServer != "" {
+		s.OtherServer = more.OtherServer
+	}
+	if more.WrongArch != "" {
+		s.WrongArch = more.WrongArch
+	}
+	return s
+}
+
 // Op is what is being done to a host.
 type Op struct {
 	Kind     OpKind

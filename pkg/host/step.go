@@ -60,7 +60,8 @@ func (m Machine) Step(h Host, now time.Time, e Event) (Host, []Action) {
 		s.contested(e)
 	case BootSeen:
 		if s.h.Boot != nil {
-			s.h.Boot.Seen = e.Seen
+			// Two servers' news may come in the other order: nothing is taken back.
+			s.h.Boot.Seen = s.h.Boot.Seen.And(e.Seen)
 		}
 	case AgentLost:
 		if s.h.Agent() && s.h.Boot.ID == e.BootID {
