@@ -230,11 +230,28 @@ func (d *driver) run(ctx context.Context) error {
 // slack is what a busy machine may take beyond the times of the leases.
 const slack = 15 * time.Second
 
-// left waits until the hosts of a manager that does nothing are the others'.
-func (d *driver) left(ctx context.Context, _ *manager) error {
-	return d.until(ctx, lease+2*retry+slack, "the hosts to move", func(members int, share []int) bool {
+// left waits until the hosts of a manager that does nothing are the others'. One of
+// those that gives up meanwhile (a busy machine starves it of the API) is started
+// again, as whatever runs it would.
+func (d *driver) left(ctx context.Context, struck *manager) error {
+	var failed error
+	err := d.until(ctx, lease+2*retry+slack, "the hosts to move", func(members int, share []int) bool {
+		for _, m := range d.managers {
+			if m == struck {
+				continue
+			}
+			revived, err := m.revive()
+			if err != nil {
+				failed = err
+				return true
+			}
+			if revived {
+				d.revived++
+			}
+		}
 		return members == 1 && len(share) == 1
 	})
+	return errors.Join(err, failed)
 }
 
 // balanced waits until both have their share.
