@@ -17,11 +17,10 @@ import (
 
 // Asked is what a client asks of a node's life cycle.
 type Asked struct {
-	Verb   ironic.Verb
-	Power  ironic.Power      // instead of Verb
-	Erase  string            // metadata, all, or what Steps say
-	Node   *ironic.Node      // the document that is to hold from then on; nil: as it is
-	Secret map[string][]byte // config drive, by the keys of its Secret, instead of ConfigDrive
+	Verb  ironic.Verb
+	Power ironic.Power // instead of Verb
+	Erase string       // metadata, all, or what Steps say
+	Node  *ironic.Node // the document that is to hold from then on; nil: as it is
 
 	Steps          []ironic.Step   // of clean, active, rebuild, service; checked by their form alone
 	ConfigDrive    json.RawMessage // as it was sent: an object, or a string (base64, or a URL); nil: none
@@ -108,12 +107,9 @@ func (s *Store) verb(ctx context.Context, dr *draft, d *ironic.Node, a Asked) er
 // deploy declares the image that instance_info names.
 func (s *Store) deploy(ctx context.Context, dr *draft, d *ironic.Node, a Asked) error {
 	oldDrive := dr.said.Drive
-	data := a.Secret
-	if len(data) == 0 {
-		var err error
-		if data, err = driveSecret(a.ConfigDrive); err != nil {
-			return err
-		}
+	data, err := driveSecret(a.ConfigDrive)
+	if err != nil {
+		return err
 	}
 	if len(data) > 0 {
 		if err := s.setDrive(dr, data); err != nil {

@@ -165,7 +165,7 @@ func (dr *draft) instance(id *string) error {
 // learnDrive takes a config drive out of what is said of the instance.
 func (s *Store) learnDrive(dr *draft, is *ironic.Node) error {
 	for key, value := range is.InstanceInfo {
-		if secretive(key) && value != nil && value != ironic.Masked && key != "configdrive" {
+		if Secretive(key) && value != nil && value != ironic.Masked && key != "configdrive" {
 			return refuse("instance_info/%s is not taken: it looks like a secret, and what is said of an instance is not kept as one. Pull images from where no login is needed, or by a Secret that spec.image.ociAuthSecretName of the BareMetalHost names.", key)
 		}
 	}

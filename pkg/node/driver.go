@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -196,19 +197,18 @@ func credentialKeys(driver string) (user, password string) {
 	return "redfish_username", "redfish_password"
 }
 
-// secretive reports whether a key of driver_info looks like that of a secret
-// (oslo_utils.strutils, the keys that mask_dict_password knows).
-func secretive(key string) bool {
+// secretNames are what the names of secrets have in them (oslo_utils.strutils, and what
+// drivers call theirs).
+var secretNames = []string{
+	"password", "passwd", "passphrase", "pswd", "userpass", "encryptedpass", "adminpass", "admin_pass", "new_pass", "secret", "token",
+	"api_key", "apikey", "private_key", "priv_key", "ssh_key", "sshkey", "sslkey", "fernetkey", "encryption_key", "encrypted_key", "auth_key", "kg_key",
+}
+
+// Secretive reports whether a key of what clients say looks like that of a secret. Such
+// a value is not stored among attributes, and is shown masked.
+func Secretive(key string) bool {
 	key = strings.ToLower(key)
-	for _, part := range []string{
-		"password", "passphrase", "admin_pass", "adminpass", "new_pass", "secret", "token", "sys_pswd", "fernetkey", "sshkey",
-		"encryptedpass", "hex_kg_key", "auth_key", "priv_key", "private_key",
-	} {
-		if strings.Contains(key, part) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(secretNames, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // text is a JSON value that clients write as a text or as a number.

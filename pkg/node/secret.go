@@ -64,7 +64,7 @@ func (s *Store) learnSecrets(ctx context.Context, dr *draft, was, is *ironic.Nod
 		}
 	}
 	for key, value := range is.DriverInfo {
-		if key != user && !secretive(key) {
+		if key != user && !Secretive(key) {
 			continue
 		}
 		as := secretKey(key, user, password)

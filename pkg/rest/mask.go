@@ -1,26 +1,9 @@
 package rest
 
 import (
-	"strings"
-
 	"github.com/ingot-metal/ingot/api/ironic"
+	"github.com/ingot-metal/ingot/pkg/node"
 )
-
-// secretKeys are what the keys of secrets have in them (oslo.utils' strutils).
-var secretKeys = []string{
-	"password", "passwd", "passphrase", "pswd", "adminpass", "admin_pass", "new_pass", "userpass", "secret", "token",
-	"api_key", "apikey", "private_key", "ssh_key", "fernetkey", "encryption_key", "kg_key",
-}
-
-func secretKey(key string) bool {
-	key = strings.ToLower(key)
-	for _, part := range secretKeys {
-		if strings.Contains(key, part) {
-			return true
-		}
-	}
-	return false
-}
 
 // masked is o without its secrets; o itself where it has none.
 func masked(o ironic.Object) ironic.Object {
@@ -38,7 +21,7 @@ func maskedMap(o map[string]any) (out map[string]any, changed bool) {
 				continue
 			}
 			to = m
-		case secretKey(key) && value != ironic.Masked:
+		case node.Secretive(key) && value != ironic.Masked:
 		default:
 			continue
 		}

@@ -633,3 +633,10 @@ func TestNextHasTheClientsParameters(t *testing.T) {
 		t.Errorf("next is %q: %v", next, err)
 	}
 }
+
+// updateStates are those on the way to another in which a node may be patched
+// nevertheless (ironic/common/states.py UPDATE_ALLOWED_STATES).
+var updateStates = []ironic.State{
+	ironic.DeployFail, ironic.Inspecting, ironic.InspectFail, ironic.InspectWait, ironic.CleanFail, ironic.Error, ironic.Verifying,
+	ironic.AdoptFail, ironic.RescueFail, ironic.UnrescueFail, ironic.ServiceFail, ironic.ServiceHold,
+}

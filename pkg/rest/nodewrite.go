@@ -211,21 +211,15 @@ func touches(changes []change, field string) bool {
 	return slices.ContainsFunc(changes, func(ch change) bool { return ch.root() == field })
 }
 
-// updateStates are those on the way to another in which a node may be patched
-// nevertheless (ironic/common/states.py UPDATE_ALLOWED_STATES).
-var updateStates = []ironic.State{
-	ironic.DeployFail, ironic.Inspecting, ironic.InspectFail, ironic.InspectWait, ironic.CleanFail, ironic.Error, ironic.Verifying,
-	ironic.AdoptFail, ironic.RescueFail, ironic.UnrescueFail, ironic.ServiceFail, ironic.ServiceHold,
-}
-
 // updatable reports whether a node may be patched in the state that it is in.
 func updatable(n *ironic.Node, changes []change, v ironic.Version) error {
 	if n.Maintenance && len(changes) == 1 && changes[0].Op == "remove" && changes[0].Path == "/instance_uuid" {
 		return nil // the way out for an instance that is stuck
 	}
 	st := stateOf(n)
+	row, _ := node.RowOf(st)
 	switch {
-	case n.TargetProvisionState != nil && *n.TargetProvisionState != "" && !slices.Contains(updateStates, st):
+	case n.TargetProvisionState != nil && *n.TargetProvisionState != "" && !row.Patch && st != ironic.Inspecting: // which 1.39 closed
 		return conflict("Node %s can not be updated while a state transition is in progress.", n.UUID)
 	case st == ironic.Inspecting && v >= 39:
 		return conflict("Cannot update node \"%s\" while it is in state \"%s\".", n.UUID, st)
@@ -333,13 +327,13 @@ func (c *call) acceptOwner(n *node.Node, is *ironic.Node) error {
 // deletable reports whether a node may be deleted (ironic/conductor/manager.py
 // destroy_node). Maintenance opens every state: that is how broken ones are let go.
 func deletable(n *ironic.Node) error {
-	states := []ironic.State{ironic.Manageable, ironic.Enroll, ironic.AdoptFail, ironic.Available}
+	row, _ := node.RowOf(stateOf(n))
 	switch {
 	case !n.Maintenance && n.InstanceUUID != nil:
 		return conflict("Node %s is associated with instance %s.", n.UUID, *n.InstanceUUID)
 	case n.Protected:
 		return refuse(http.StatusForbidden, "Node %s is protected and cannot be undeployed, rebuilt or deleted", n.UUID)
-	case !n.Maintenance && !slices.Contains(states, stateOf(n)):
+	case !n.Maintenance && !row.Delete:
 		return conflict("Can not delete node \"%s\" while it is in provision state \"%s\". Valid provision states to perform deletion are: \"('manageable', 'enroll', 'adopt failed', 'available')\", or set the node into maintenance mode", n.UUID, stateOf(n))
 	}
 	return nil

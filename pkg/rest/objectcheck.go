@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/ingot-metal/ingot/pkg/node"
 )
 
 // Checks of what clients send of objects. They speak as Ironic's JSON schemas do; an
@@ -242,22 +244,14 @@ func texts(v any) []string {
 	return all
 }
 
-// secretNames are what the names of fields that hold secrets have in them
-// (oslo_utils.strutils).
-var secretNames = []string{
-	"adminpass", "admin_pass", "password", "auth_token", "new_pass", "secret", "sys_pswd", "token",
-	"configdrive", "chappassword", "encrypted_key", "private_key", "fernetkey", "sslkey", "passphrase",
-}
-
 // maskSecrets is v with what its keys say is secret masked.
 func maskSecrets(v any, masked string) any {
 	switch v := v.(type) {
 	case map[string]any:
 		all := make(map[string]any, len(v))
 		for key, value := range v {
-			low := strings.ToLower(key)
 			switch {
-			case slices.ContainsFunc(secretNames, func(k string) bool { return strings.Contains(low, k) }) && value != nil:
+			case value != nil && (node.Secretive(key) || strings.Contains(strings.ToLower(key), "configdrive")):
 				all[key] = masked
 			default:
 				all[key] = maskSecrets(value, masked)
