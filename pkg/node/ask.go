@@ -29,14 +29,14 @@ type Asked struct {
 
 // Ask hands a verb to the life cycle, along with what has to be declared for it.
 // Whether the node's state allows it is the caller's to know; that it is still in that
-// state is made sure of here.
+// state, and that no ask is lost for this one, is made sure of here.
 func (s *Store) Ask(ctx context.Context, was *Node, a Asked) (*Node, error) {
 	defer s.alone(was.Key).Unlock()
 	n, err := s.begin(ctx, was)
 	if err != nil {
 		return nil, err
 	}
-	if *n.ProvisionState != *was.ProvisionState || !equal(n.TargetPowerState, was.TargetPowerState) {
+	if *n.ProvisionState != *was.ProvisionState || !equal(n.TargetPowerState, was.TargetPowerState) || n.pending() != nil {
 		return nil, ErrChanged
 	}
 	dr, err := s.draft(ctx, n)

@@ -7,6 +7,7 @@ import (
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 
 	"github.com/ingot-metal/ingot/api/ironic"
+	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/host"
 )
 
@@ -33,14 +34,13 @@ func courseOf(n *Node) course {
 		return c
 	}
 	c.hold = ironic.State(r.Spec.Hold)
-	taken := int64(0)
 	if st := r.Status.Node; st != nil {
-		c.hold, taken = ironic.State(st.Hold), st.Asked
+		c.hold = ironic.State(st.Hold)
 		if !isPower(st.Verb) {
 			c.verb = ironic.Verb(st.Verb)
 		}
 	}
-	if a := r.Spec.Ask; a != nil && a.N > taken && !isPower(a.Verb) {
+	if a := n.pending(); a != nil && !isPower(a.Verb) {
 		c.asked = ironic.Verb(a.Verb)
 	}
 	if op := r.Status.Operation; op != nil {
@@ -54,6 +54,15 @@ func courseOf(n *Node) course {
 		c.erases = c.op == host.OpDeprovision && r.Status.Boot != nil
 	}
 	return c
+}
+
+// pending is what was asked for and is not taken up yet; nil: nothing.
+func (n *Node) pending() *v1alpha1.Ask {
+	r := n.Record
+	if r == nil || r.Spec.Ask == nil || r.Status.Node != nil && r.Spec.Ask.N <= r.Status.Node.Asked {
+		return nil
+	}
+	return r.Spec.Ask
 }
 
 // state is the provision state and its target.
@@ -195,15 +204,11 @@ func isPower(verb string) bool {
 func powers(n *Node, noMachine bool) (is, target ironic.Power) {
 	r := n.Record
 	verb := ""
-	if r != nil {
-		taken := int64(0)
-		if st := r.Status.Node; st != nil {
-			taken = st.Asked
-			verb = st.Verb
-		}
-		if a := r.Spec.Ask; a != nil && a.N > taken {
-			verb = a.Verb
-		}
+	if r != nil && r.Status.Node != nil {
+		verb = r.Status.Node.Verb
+	}
+	if a := n.pending(); a != nil {
+		verb = a.Verb
 	}
 	switch ironic.Power(verb) {
 	case ironic.PowerOn, ironic.Reboot, ironic.SoftReboot:

@@ -116,7 +116,8 @@ func TestPower(t *testing.T) {
 	if w.host("n1").Spec.Online {
 		t.Error("online stays")
 	}
-	if _, err = w.store.Ask(t.Context(), n, Asked{Power: ironic.Reboot}); err != nil || !w.host("n1").Spec.Online || w.record("n1").Spec.Ask.N != 2 {
+	w.lives("n1", func(_ *metal3.BareMetalHostStatus, r *v1alpha1.HostRecordStatus) { r.Node.Asked = 1 })
+	if _, err = w.store.Ask(t.Context(), w.node("n1"), Asked{Power: ironic.Reboot}); err != nil || !w.host("n1").Spec.Online || w.record("n1").Spec.Ask.N != 2 {
 		t.Errorf("reboot: %v, %+v", err, w.record("n1").Spec.Ask)
 	}
 }

@@ -57,7 +57,7 @@ type Refusal struct {
 func (r *Refusal) Error() string { return r.Text }
 
 // Locked is the refusal of a node that an operation runs on, in Ironic's words.
-func Locked(n *node.Node) *Refusal {
+func Locked(n *ironic.Node) *Refusal {
 	holder := "ingot"
 	if n.Reservation != nil {
 		holder = *n.Reservation
@@ -222,8 +222,39 @@ func unlocked(n *node.Node) error {
 	if n.Reservation == nil {
 		return nil
 	}
+	return locked(&n.Node)
+}
+
+func locked(n *ironic.Node) error {
 	r := Locked(n)
 	return refuse(r.Status, "%s", r.Text)
+}
+
+// lockWait is how long a request waits for a node that something short is done to:
+// node_locked_retry_attempts times node_locked_retry_interval of Ironic.
+const (
+	lockWait = 3 * time.Second
+	lockLook = 20 * time.Millisecond
+)
+
+// free is the node once nothing is done to it, or as it is where that takes longer or
+// nothing can be asked of it meanwhile. A second ask would take the place of a first
+// one that nobody has taken up.
+func (c *call) free() (*node.Node, error) {
+	for end := time.Now().Add(lockWait); ; {
+		n, err := c.node()
+		if err != nil || n.Reservation == nil || time.Now().After(end) {
+			return n, err
+		}
+		if row, _ := node.RowOf(stateOf(&n.Node)); len(row.Verbs) == 0 {
+			return n, nil
+		}
+		select {
+		case <-time.After(lockLook):
+		case <-c.Context().Done():
+			return n, nil
+		}
+	}
 }
 
 // machineArguments reads a body that is an object with these members: those that have to be

@@ -61,7 +61,7 @@ func setPower(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.node()
+	n, err := c.free()
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +117,7 @@ func checkPower(n *ironic.Node, target ironic.Power, timeout *int, v ironic.Vers
 	case n.DisablePowerOff && (target == ironic.PowerOff || target == ironic.SoftPowerOff):
 		return conflict("Node %s has power off disabled: its power can not be switched off.", n.UUID)
 	case len(row.Verbs) == 0 || n.Reservation != nil:
-		host := ""
-		if n.Reservation != nil {
-			host = *n.Reservation
-		} else if n.Conductor != nil {
-			host = *n.Conductor
-		}
-		return conflict("Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, host)
+		return locked(n)
 	}
 	if reason := unfit(n, "power"); reason != "" {
 		return badRequest("%s", reason)

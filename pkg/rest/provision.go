@@ -51,7 +51,7 @@ func setProvision(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := c.node()
+	n, err := c.free()
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +185,9 @@ func (p provisioning) check(n *ironic.Node, v ironic.Version) (node.Asked, error
 	if err != nil {
 		return asked, err
 	}
+	if n.Reservation != nil {
+		return asked, locked(n)
+	}
 	if err := p.checkNode(verb, n); err != nil {
 		return asked, err
 	}
@@ -197,7 +200,7 @@ func (p provisioning) check(n *ironic.Node, v ironic.Version) (node.Asked, error
 // where an operation is under way.
 func notNow(n *ironic.Node, action, state string) error {
 	if n.Reservation != nil {
-		return conflict("Node %s is locked by host %s, please retry after the current operation is completed.", n.UUID, *n.Reservation)
+		return locked(n)
 	}
 	return badRequest("The requested action \"%s\" can not be performed on node \"%s\" while it is in state \"%s\".", clip([]byte(action)), n.UUID, state)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,8 +42,8 @@ func ready(st ironic.State, verb ironic.Verb) (ironic.Node, provisioning) {
 	return n, p
 }
 
-// Every verb in every state: what the table does not allow is 400, or 409 while an
-// operation is under way.
+// Every verb in every state: what the table does not allow is 400, and all is 409 while
+// an operation is under way.
 func TestVerbsInStates(t *testing.T) {
 	if len(node.Rows()) != 30 {
 		t.Errorf("%d states, Ironic has 30", len(node.Rows()))
@@ -51,9 +53,9 @@ func TestVerbsInStates(t *testing.T) {
 		st := row.State
 		for _, verb := range allVerbs {
 			n, p := ready(st, verb)
-			want, busy := http.StatusBadRequest, http.StatusConflict
+			want := http.StatusBadRequest
 			if node.Allowed(st, verb) {
-				want, busy = 0, 0
+				want = 0
 			}
 			asked, err := p.check(&n, ironic.MaxVersion)
 			if got := statusOf(err); got != want {
@@ -63,8 +65,8 @@ func TestVerbsInStates(t *testing.T) {
 				t.Errorf("%s, %s: asked for %s", st, verb, asked.Verb)
 			}
 			n.Reservation = &held
-			if _, err := p.check(&n, ironic.MaxVersion); statusOf(err) != busy {
-				t.Errorf("%s, %s, reserved: %v, want %d", st, verb, err, busy)
+			if _, err := p.check(&n, ironic.MaxVersion); statusOf(err) != http.StatusConflict {
+				t.Errorf("%s, %s, reserved: %v, want %d", st, verb, err, http.StatusConflict)
 			}
 		}
 	}
@@ -312,6 +314,38 @@ func TestPower(t *testing.T) {
 	if n, _ := d.nodes.Get(strings.TrimPrefix(path, "/v1/nodes/")); n.Record.Spec.Ask == nil || n.Record.Spec.Ask.Verb != "soft rebooting" || n.Record.Spec.Ask.N != 2 {
 		t.Errorf("asked for %+v", n.Record.Spec.Ask)
 	}
+}
+
+// A verb waits for the one before it to be taken up, as Ironic's does for its lock:
+// it neither takes that one's place nor waits for ever.
+func TestAnAskWaitsForTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t)
+		path := d.enrol("fake-hardware", nil)
+		d.rest(path, ironic.Available)
+		d.want(http.StatusAccepted, http.MethodPut, path+"/states/provision", op{"target": "manage"})
+		for _, door := range []string{"provision", "power"} {
+			target := map[string]string{"provision": "provide", "power": "power on"}[door]
+			before := time.Now()
+			out := d.want(http.StatusConflict, http.MethodPut, path+"/states/"+door, op{"target": target})
+			d.says(out, "is locked by host")
+			if waited := time.Since(before); waited < lockWait || waited > 2*lockWait {
+				t.Errorf("%s: %s", door, waited)
+			}
+		}
+		time.AfterFunc(time.Second, func() { d.rest(path, ironic.Manageable) })
+		before := time.Now()
+		d.want(http.StatusAccepted, http.MethodPut, path+"/states/provision", op{"target": "provide"})
+		if waited := time.Since(before); waited < time.Second || waited > lockWait {
+			t.Errorf("%s", waited)
+		}
+		// What takes longer is not waited for: in these states nothing can be asked.
+		before = time.Now()
+		d.want(http.StatusConflict, http.MethodPut, path+"/states/provision", op{"target": "manage"})
+		if waited := time.Since(before); waited != 0 {
+			t.Errorf("%s in cleaning", waited)
+		}
+	})
 }
 
 func TestPowerInStates(t *testing.T) {

@@ -135,13 +135,13 @@ func (m *restMachines) take(ctx context.Context, n *node.Node) (engine.Input, co
 	case errors.Is(err, engine.ErrNotOurs):
 		return engine.Input{}, nil, nil, m.elsewhere(n)
 	case errors.Is(err, engine.ErrBusy):
-		return engine.Input{}, nil, nil, rest.Locked(n)
+		return engine.Input{}, nil, nil, rest.Locked(&n.Node)
 	case err != nil:
 		return engine.Input{}, nil, nil, err
 	}
 	in, err := m.input(ctx, n)
 	if err == nil && in.HR.Status.Operation != nil {
-		err = rest.Locked(n)
+		err = rest.Locked(&n.Node)
 	}
 	if err != nil {
 		release()
@@ -158,7 +158,7 @@ func (m *restMachines) came(ctx context.Context, n *node.Node, err error) error 
 	case errors.Is(err, engine.ErrNotOurs):
 		return m.elsewhere(n)
 	case errors.Is(context.Cause(ctx), engine.ErrBusy):
-		return rest.Locked(n) // an operation began
+		return rest.Locked(&n.Node) // an operation began
 	}
 	return err
 }

@@ -29,6 +29,12 @@ var known = map[string]string{}
 
 // TestClients runs them all, one after the other: their nodes' names and addresses are fixed.
 func TestClients(t *testing.T) {
+	var failed []string
+	t.Cleanup(func() { // after the server's log, where it is found
+		for _, f := range failed {
+			t.Log(f)
+		}
+	})
 	site := newSite(t)
 	tap, err := newTap(site.url)
 	if err != nil {
@@ -54,6 +60,7 @@ func TestClients(t *testing.T) {
 					continue
 				}
 				t.Error(f)
+				failed = append(failed, name+": "+f)
 			}
 		})
 	}
