@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/ingot-metal/ingot/api/ironic"
 )
@@ -166,14 +167,38 @@ func (c *call) linkMembers(name, path string) []byte {
 	return appendLinks(nil, name, base(c.Request), path)
 }
 
-// appendLinks is linkMembers for those who write many.
-func appendLinks(out []byte, name, at, path string) []byte {
+// appendLinks is linkMembers for those who write many; the path may come in parts.
+func appendLinks(out []byte, name, at string, path ...string) []byte {
 	out = append(append(out, '"'), name...)
-	out = append(out, `": [{"href": `...)
-	out = append(out, quote(at+"/v1/"+path)...)
-	out = append(out, `, "rel": "self"}, {"href": `...)
-	out = append(out, quote(at+"/"+path)...)
-	return append(out, `, "rel": "bookmark"}]`...)
+	out = append(out, `": [{"href": "`...)
+	out = appendText(append(appendText(out, at), "/v1/"...), path...)
+	out = append(out, `", "rel": "self"}, {"href": "`...)
+	out = appendText(append(appendText(out, at), '/'), path...)
+	return append(out, `", "rel": "bookmark"}]`...)
+}
+
+// appendText appends what is inside of a JSON string.
+func appendText(out []byte, parts ...string) []byte {
+	for _, s := range parts {
+		if plain(s) {
+			out = append(out, s...)
+			continue
+		}
+		text := quote(s)
+		out = append(out, text[1:len(text)-1]...)
+	}
+	return out
+}
+
+// plain reports whether encoding/json would leave a text as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b < ' ', b >= utf8.RuneSelf, b == '"', b == '\\', b == '<', b == '>', b == '&':
+			return false
+		}
+	}
+	return true
 }
 
 func quote(s string) []byte {

@@ -106,15 +106,14 @@ func (c *call) shownState(st *ironic.State) *ironic.State {
 
 // nodeLinks are the links of a node, and in a whole document those of what belongs
 // to it.
-func (c *call) nodeLinks(at, id string, chosen bool) []byte {
-	path := "nodes/" + id
-	out := appendLinks(make([]byte, 0, 256), "links", at, path)
+func (c *call) nodeLinks(out []byte, at, id string, chosen bool) []byte {
+	out = appendLinks(out, "links", at, "nodes/", id)
 	for _, sub := range []struct {
 		name  string
 		since ironic.Version
 	}{{"ports", 0}, {"states", 14}, {"portgroups", 24}, {"volume", 32}} {
 		if !chosen && c.version >= sub.since {
-			out = appendLinks(append(out, ',', ' '), sub.name, at, path+"/"+sub.name)
+			out = appendLinks(append(out, ',', ' '), sub.name, at, "nodes/", id, "/", sub.name)
 		}
 	}
 	return out
@@ -135,23 +134,35 @@ func (c *call) listNodes(detail bool) (*reply, error) {
 	}
 	all := c.visible()
 	items := make([]item, 0, len(all))
+	sorted := q.Get("sort_key") != "" // by what documents say
 	for _, n := range all {
 		if !keep(n) {
 			continue
 		}
-		d, err := c.nodeDoc(n)
-		if err != nil {
-			return nil, err
+		it := item{id: n.UUID, at: n.Created, of: n}
+		if sorted {
+			if it.doc, err = c.nodeDoc(n); err != nil {
+				return nil, err
+			}
 		}
-		items = append(items, item{id: n.UUID, at: n.Created, doc: d})
+		items = append(items, it)
 	}
 	c.s.docs.keep(len(c.s.Nodes.List()))
 	if q.Has("instance_uuid") {
 		q.Del("limit") // an instance has one node: there is no next page
 		c.URL.RawQuery = q.Encode()
 	}
-	at := base(c.Request)
-	return c.page(&nodes, v, items, func(it item) []byte { return c.nodeLinks(at, it.id, v.chosen) }, c.nodeMark)
+	at, links := base(c.Request), []byte(nil)
+	show := func(out []byte, it item) ([]byte, error) {
+		if it.doc == nil {
+			if it.doc, err = c.nodeDoc(it.of); err != nil {
+				return nil, err
+			}
+		}
+		links = c.nodeLinks(links[:0], at, it.id, v.chosen)
+		return v.append(out, it.doc, links...), nil
+	}
+	return c.page(&nodes, items, show, c.nodeMark)
 }
 
 // nodeMark is where a node stands that no filter lets through any more.
@@ -174,7 +185,7 @@ func (c *call) answerNode(status int, n *node.Node) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reply{status: status, raw: v.append(make([]byte, 0, 4096), d, c.nodeLinks(base(c.Request), n.UUID, v.chosen)...)}, nil
+	return &reply{status: status, raw: v.append(make([]byte, 0, 4096), d, c.nodeLinks(nil, base(c.Request), n.UUID, v.chosen)...)}, nil
 }
 
 func showNode(c *call) (*reply, error) {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/ingot-metal/ingot/pkg/node"
 )
 
 // maxLimit is the length of a list when no other is asked for, and its greatest
@@ -25,6 +27,7 @@ type item struct {
 	id  string    // that markers name
 	at  time.Time // of its creation; zero: a deleted one's place is not remembered
 	doc doc
+	of  *node.Node // a node whose document is made when it is shown; nil: there is a doc
 }
 
 // order is how a list is sorted: by a field, then by creation. Two items are never
@@ -87,11 +90,13 @@ func pageLimit(text string) (int, error) {
 // list answers a page of items, which come in the order of their creation: from
 // after ?marker=, sorted by ?sort_key= and ?sort_dir=, at most ?limit=.
 func (c *call) list(k *kind, v view, items []item, link func(item) []byte) (*reply, error) {
-	return c.page(k, v, items, link, nil)
+	show := func(out []byte, it item) ([]byte, error) { return v.append(out, it.doc, link(it)...), nil }
+	return c.page(k, items, show, nil)
 }
 
-// page is list, where find looks for a marker that no filter let through.
-func (c *call) page(k *kind, v view, items []item, link func(item) []byte, find func(id string) (item, bool)) (*reply, error) {
+// page is list, where show appends an item to the answer, and find looks for a marker
+// that no filter let through.
+func (c *call) page(k *kind, items []item, show func([]byte, item) ([]byte, error), find func(id string) (item, bool)) (*reply, error) {
 	q := c.URL.Query()
 	limit, err := pageLimit(q.Get("limit"))
 	if err != nil {
@@ -122,7 +127,9 @@ func (c *call) page(k *kind, v view, items []item, link func(item) []byte, find 
 			out = append(out, ',', ' ')
 		}
 		was := len(out)
-		out = v.append(out, it.doc, link(it)...)
+		if out, err = show(out, it); err != nil {
+			return nil, err
+		}
 		if i == 0 { // the others will be about as long
 			out = slices.Grow(out, (len(out)-was+16)*len(items)+1024)
 		}
