@@ -157,7 +157,13 @@ func (s *Store) whose(ctx context.Context, k types.NamespacedName, d ironic.Node
 // bear makes the host of a node, and its record.
 func (s *Store) bear(ctx context.Context, k types.NamespacedName, i *intent) error {
 	what := i.Create
-	b := &metal3.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: k.Name, Annotations: what.Annotations}, Spec: what.Spec}
+	b := &metal3.BareMetalHost{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: k.Namespace, Name: k.Name, Annotations: what.Annotations,
+			Finalizers: []string{record.Finalizer}, // which the controller would add
+		},
+		Spec: what.Spec,
+	}
 	err := s.Client.Create(ctx, b, record.FieldOwner)
 	if apierrors.IsAlreadyExists(err) {
 		b = &metal3.BareMetalHost{}
