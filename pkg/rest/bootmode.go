@@ -12,8 +12,8 @@ import (
 
 func bootModeRoutes() []route {
 	return []route{
-		{method: http.MethodPut, path: "/nodes/{node}/states/boot_mode", since: 76, action: "baremetal:node:set_boot_mode", do: ofMachine(setBootMode)},
-		{method: http.MethodPut, path: "/nodes/{node}/states/secure_boot", since: 76, action: "baremetal:node:set_secure_boot", do: ofMachine(setSecureBoot)},
+		{method: http.MethodPut, path: "/nodes/{node}/states/boot_mode", since: 76, action: "baremetal:node:set_boot_mode", do: atOwner(setBootMode)},
+		{method: http.MethodPut, path: "/nodes/{node}/states/secure_boot", since: 76, action: "baremetal:node:set_secure_boot", do: atOwner(setSecureBoot)},
 	}
 }
 

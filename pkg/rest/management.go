@@ -13,13 +13,13 @@ import (
 func managementRoutes() []route {
 	const device, indicators = "/nodes/{node}/management/boot_device", "/nodes/{node}/management/indicators"
 	return []route{
-		{method: http.MethodGet, path: device, action: "baremetal:node:get_boot_device", do: ofMachine(showBootDevice)},
-		{method: http.MethodPut, path: device, action: "baremetal:node:set_boot_device", do: ofMachine(setBootDevice)},
+		{method: http.MethodGet, path: device, action: "baremetal:node:get_boot_device", do: atOwner(showBootDevice)},
+		{method: http.MethodPut, path: device, action: "baremetal:node:set_boot_device", do: atOwner(setBootDevice)},
 		{method: http.MethodGet, path: device + "/supported", action: "baremetal:node:get_boot_device", do: ofMachine(listBootDevices)},
-		{method: http.MethodPut, path: "/nodes/{node}/management/inject_nmi", since: 29, action: "baremetal:node:inject_nmi", do: ofMachine(injectNMI)},
+		{method: http.MethodPut, path: "/nodes/{node}/management/inject_nmi", since: 29, action: "baremetal:node:inject_nmi", do: atOwner(injectNMI)},
 		{method: http.MethodGet, path: indicators, since: 63, action: "baremetal:node:get_indicator_state", do: ofMachine(listIndicators)},
-		{method: http.MethodGet, path: indicators + "/{indicator}", since: 63, action: "baremetal:node:get_indicator_state", do: ofMachine(showIndicator)},
-		{method: http.MethodPut, path: indicators + "/{indicator}", since: 63, action: "baremetal:node:set_indicator_state", do: ofMachine(setIndicator)},
+		{method: http.MethodGet, path: indicators + "/{indicator}", since: 63, action: "baremetal:node:get_indicator_state", do: atOwner(showIndicator)},
+		{method: http.MethodPut, path: indicators + "/{indicator}", since: 63, action: "baremetal:node:set_indicator_state", do: atOwner(setIndicator)},
 	}
 }
 

@@ -48,6 +48,7 @@ type Options struct {
 	Nodes        *node.Store
 	Authenticate Authenticate // nil: everybody is the administrator
 	Machines     Machines     // nil: nothing can be asked of a BMC
+	Relay        Relay        // nil: all machines are spoken to from here
 	Log          *slog.Logger
 	Now          func() time.Time
 	Conductors   func() []Conductor // the replicas; nil: this one alone
@@ -91,9 +92,10 @@ type call struct {
 // reply is what is answered; a nil one is 204 without a body.
 type reply struct {
 	status   int
-	body     any    // marshalled, unless raw is set
-	raw      []byte // JSON
-	location string // path under /v1
+	body     any         // marshalled, unless raw is set
+	raw      []byte      // JSON
+	location string      // path under /v1
+	header   http.Header // of another replica's answer
 }
 
 func ok(body any) (*reply, error) { return &reply{status: http.StatusOK, body: body}, nil }
@@ -196,6 +198,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, methods map[strin
 	if out.location != "" {
 		w.Header().Set("Location", base(r)+"/v1"+out.location)
 	}
+	maps.Copy(w.Header(), out.header)
 	switch {
 	case out.raw != nil:
 		w.Header().Set("Content-Type", "application/json")

@@ -18,7 +18,7 @@ func vendorRoutes() []route {
 		for _, tail := range []string{"", "/{method}"} {
 			routes = append(
 				routes,
-				route{method: method, path: node + tail, action: "baremetal:node:vendor_passthru", do: ofMachine(vendorPassthru)},
+				route{method: method, path: node + tail, action: "baremetal:node:vendor_passthru", do: atOwner(vendorPassthru)},
 				route{method: method, path: driver + tail, action: "baremetal:driver:vendor_passthru", do: driverPassthru},
 			)
 		}

@@ -15,9 +15,9 @@ import (
 func mediaRoutes() []route {
 	const path = "/nodes/{node}/vmedia"
 	return []route{
-		{method: http.MethodGet, path: path, since: 93, action: "baremetal:node:vmedia:get", do: ofMachine(showMedia)},
-		{method: http.MethodPost, path: path, since: 89, action: "baremetal:node:vmedia:attach", do: ofMachine(attachMedia)},
-		{method: http.MethodDelete, path: path, since: 89, action: "baremetal:node:vmedia:detach", do: ofMachine(detachMedia)},
+		{method: http.MethodGet, path: path, since: 93, action: "baremetal:node:vmedia:get", do: atOwner(showMedia)},
+		{method: http.MethodPost, path: path, since: 89, action: "baremetal:node:vmedia:attach", do: atOwner(attachMedia)},
+		{method: http.MethodDelete, path: path, since: 89, action: "baremetal:node:vmedia:detach", do: atOwner(detachMedia)},
 	}
 }
 

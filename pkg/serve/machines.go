@@ -50,6 +50,7 @@ type restMachines struct {
 	blobs  engine.Blobs
 	// owner is the door of the replica that has a host; empty: it is ours, or nobody's.
 	owner func(types.NamespacedName) string
+	peers *peers
 	// door is where consoles are watched.
 	door string
 	// patience is how long a client waits for another's change, as Ironic's waits for

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ const (
 // the authority that all replicas share, and so do we, by a token of its key.
 type peers struct {
 	client *http.Client
+	relays *http.Client // which take as long as a BMC does
 	token  string
 	log    *slog.Logger
 	queue  chan sighted
@@ -52,16 +54,20 @@ type sighted struct {
 func newPeers(ca *auth.CA, log *slog.Logger) *peers {
 	pool := x509.NewCertPool()
 	pool.AddCert(ca.Certificate())
-	return &peers{
-		client: &http.Client{
-			Timeout: peerTimeout,
-			Transport: &http.Transport{
-				// Every door has this name in its certificate, whatever its address.
-				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: "ingot"},
-				IdleConnTimeout: 30 * time.Second,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	client := http.Client{
+		Transport: &http.Transport{
+			// Every door has this name in its certificate, whatever its address.
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: "ingot"},
+			DialContext:         (&net.Dialer{Timeout: peerTimeout}).DialContext,
+			TLSHandshakeTimeout: peerTimeout,
+			IdleConnTimeout:     30 * time.Second,
 		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	brief := client
+	brief.Timeout = peerTimeout
+	return &peers{
+		client: &brief, relays: &client,
 		token: ca.Token("replicas"), log: log, queue: make(chan sighted, maxForward),
 	}
 }

@@ -46,7 +46,7 @@ func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager, m *restMachine
 	if err != nil {
 		return nil, err
 	}
-	door := rest.New(rest.Options{Nodes: store, Machines: m, Authenticate: authenticate, Log: s.Log, Now: time.Now})
+	door := rest.New(rest.Options{Nodes: store, Machines: m, Relay: m.relay, Authenticate: authenticate, Log: s.Log, Now: time.Now})
 	if err := door.Check(); err != nil {
 		return nil, err
 	}

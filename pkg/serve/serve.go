@@ -239,7 +239,13 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		},
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
-	secure, err := s.secureDoor(hosts, agents, peers, store, hub, cons, own)
+	door, err := s.restDoor(ctx, mgr, &restMachines{
+		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, peers: peers, door: s.httpsURL(), patience: machinePatience, base: actions,
+	})
+	if err != nil {
+		return err
+	}
+	secure, err := s.secureDoor(hosts, agents, peers, store, hub, cons, own, door)
 	if err != nil {
 		return err
 	}
@@ -262,17 +268,12 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 			}
 		})
 	}
-	door, err := s.restDoor(ctx, mgr, &restMachines{
-		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, door: s.httpsURL(), patience: machinePatience, base: actions,
-	})
-	if err != nil {
-		return err
-	}
 	restServer, restListener, err := s.restServer(door)
 	if err != nil {
 		return err
 	}
 	servers := []*http.Server{httpboot.NewServer(boot, s.Log), httpboot.NewServer(secure, s.Log), restServer}
+	servers[1].MaxHeaderBytes = restHeaders // other replicas' clients' tokens
 	serve("boot HTTP", servers[0], s.l.http)
 	serve("HTTPS", servers[1], tls.NewListener(s.l.https, doorTLS))
 	serve("REST", restServer, restListener)
@@ -444,7 +445,7 @@ func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Mana
 }
 
 // secureDoor is everything behind HTTPS.
-func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, peers *peers, store *blob.Store, hub *engine.Hub, cons *consoles, own string) (http.Handler, error) {
+func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, peers *peers, store *blob.Store, hub *engine.Hub, cons *consoles, own string, restDoor http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
 	hooks, err := admission.Handler(s.direct)
@@ -455,6 +456,7 @@ func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, p
 		mux.Handle("POST "+path, hooks)
 	}
 	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca, peers: peers})
+	mux.Handle(relayPath+"/", relayed{token: peers.token, door: restDoor})
 	mux.Handle("POST "+seenPath, sightings{token: peers.token, saw: hosts.SawOf})
 	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
 	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own, owner: hosts.Door}
