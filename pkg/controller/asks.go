@@ -45,13 +45,14 @@ func (c *Hosts) heed(l *live, w *host.Wants) {
 	w.Ask = record.AskOf(l.objs.HR)
 }
 
-// followPower has spec.online say of a node that is merely enrolled, or about to be
-// adopted, what its machine's power is: then nobody finds it switched when it goes
-// on. It does so when one of the two has changed, not while the REST door declares
-// what goes with its next ask.
+// followPower has spec.online say of a node that is merely enrolled, about to be
+// adopted, or switched off softly, what its machine's power is: then nobody finds it
+// switched when it goes on. It does so when one of the two has changed, not while the
+// REST door declares what goes with its next ask.
 func (c *Hosts) followPower(ctx context.Context, l *live, before host.Host) {
 	h := &l.h
-	if !h.FollowsPower() || h.Node.Verb != host.VerbAdopt && before.Power == h.Power && before.Node == h.Node {
+	awaited := h.Node.Verb == host.VerbAdopt || h.Node.Verb == host.VerbSoftOff
+	if !h.FollowsPower() || !awaited && before.Power == h.Power && before.Node == h.Node {
 		return
 	}
 	b := l.objs.BMH.DeepCopy()
@@ -61,7 +62,7 @@ func (c *Hosts) followPower(ctx context.Context, l *live, before host.Host) {
 		return
 	}
 	c.Log.Warn("spec.online does not follow the machine's power yet", "host", h.Key, "err", err)
-	if h.Node.Verb == host.VerbAdopt { // it waits for that
+	if awaited { // the verb waits for that
 		k := client.ObjectKeyFromObject(l.objs.BMH)
 		time.AfterFunc(time.Second, func() { c.enqueue(k) })
 	}

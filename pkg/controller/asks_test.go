@@ -70,8 +70,9 @@ func TestRecordAsks(t *testing.T) {
 	}
 }
 
-// spec.online of a node that is merely enrolled follows its machine, and is left
-// alone once the door has declared something else.
+// spec.online of a node that is merely enrolled follows its machine, and so does that
+// of one that was switched off softly; it is left alone once the door has declared
+// something else.
 func TestFollowPower(t *testing.T) {
 	manageable := host.Node{Hold: host.Manageable, Asked: 1}
 	on := func(n host.Node, declared bool) host.Host {
@@ -79,6 +80,11 @@ func TestFollowPower(t *testing.T) {
 	}
 	off := on(manageable, false)
 	off.Power = host.PowerOff
+	shut := func(verb string) host.Host {
+		h := on(host.Node{Verb: verb, Asked: 1}, true)
+		h.State, h.Power = host.Provisioned, host.PowerOff
+		return h
+	}
 	for _, tc := range []struct {
 		name        string
 		before, now host.Host
@@ -91,6 +97,10 @@ func TestFollowPower(t *testing.T) {
 		{name: "and does so just now", before: off, now: on(manageable, false), stale: true},
 		{name: "waits to be adopted", before: on(host.Node{Verb: host.VerbAdopt}, false), now: on(host.Node{Verb: host.VerbAdopt}, false), want: true},
 		{name: "enrolled", before: off, now: on(host.Node{Hold: host.Enroll}, false)},
+		{name: "was switched off softly", before: on(host.Node{Verb: host.VerbSoftOff, Asked: 1}, true), now: shut(host.VerbSoftOff), want: false},
+		{name: "was so, and that was not written", before: shut(host.VerbSoftOff), now: shut(host.VerbSoftOff), want: false},
+		{name: "is to be switched off softly", before: on(manageable, true), now: on(host.Node{Verb: host.VerbSoftOff, Asked: 1}, true), want: true},
+		{name: "is restarted", before: on(host.Node{Verb: host.VerbSoftReboot}, true), now: shut(host.VerbSoftReboot), want: true},
 		{name: "led by nobody", before: off, now: on(host.Node{}, false)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -99,6 +109,7 @@ func TestFollowPower(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := &metal3.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Namespace: "rack", Name: "w1"}}
+			b.Spec.Online = tc.now.Wants.Online
 			api := fake.NewClientBuilder().WithScheme(scheme).WithObjects(b).Build()
 			c := &Hosts{Client: api, Reader: api, Log: slog.New(slog.DiscardHandler), base: context.Background(), wake: make(chan event.GenericEvent, 1)}
 			l := &live{h: tc.now}

@@ -77,7 +77,7 @@ func exploreLed(t *testing.T) {
 			toggles: []func(*Wants){
 				func(w *Wants) { w.ExternallyProvisioned = true },
 				ask(VerbPowerOn, func(w *Wants) { w.Online = true }), ask(VerbPowerOff, func(w *Wants) { w.Online = false }),
-				ask(VerbSoftReboot, func(w *Wants) { w.Online = true }), func(w *Wants) { w.Online = !w.Online },
+				ask(VerbSoftOff), ask(VerbSoftReboot, func(w *Wants) { w.Online = true }), func(w *Wants) { w.Online = !w.Online },
 			},
 		},
 		{
@@ -178,6 +178,8 @@ func (e *explorer) checkLed(before, h Host, as []Action, fail func(string, ...an
 			fail("%s while a machine is adopted", a.Verb)
 		case isPower(h.Node.Verb) && a.Verb != VerifyBMC && a.Verb != SetPower && a.Verb != EjectMedia:
 			fail("%s for %s", a.Verb, h.Node.Verb)
+		case softly(h.Node.Verb) && a.Power == ChangeForce && (before.Op == nil || before.Op.Phase != PhaseForceOff):
+			fail("switched off hard for %s", h.Node.Verb)
 		case w.Maintenance && before.Wants.Maintenance && before.Op == nil && before.Node.Verb == "" && h.Node.Verb == "" && !asked:
 			fail("%s in maintenance", a.Verb)
 		}

@@ -416,7 +416,7 @@ func (s *stepper) ledDone(kind OpKind) {
 	case OpPowerOff:
 		if n.Verb == VerbReboot || n.Verb == VerbSoftReboot {
 			n.Verb = VerbPowerOn // what remains of it
-		} else {
+		} else if n.Verb != VerbSoftOff { // which ends once spec.online says so
 			s.verbDone(n.Hold)
 		}
 	}

@@ -1,5 +1,15 @@
 package host
 
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// askedSoftOff is how long a machine has that is asked for at states/power to be
+// switched off softly: Ironic's [conductor]soft_power_off_timeout.
+const askedSoftOff = 10 * time.Minute
+
 // askPower begins a verb of states/power. It does not move the host from where it
 // rests.
 func (s *stepper) askPower(verb string) {
@@ -45,6 +55,8 @@ func (s *stepper) leadPower() bool {
 			return true
 		case h.Power != PowerOff:
 			return s.begin(OpPowerOff, n.Verb == VerbPowerOff)
+		case n.Verb == VerbSoftOff && h.Wants.Online:
+			return false // spec.online follows, or the machine would be switched on again
 		}
 	case VerbReboot, VerbSoftReboot:
 		switch {
@@ -57,5 +69,40 @@ func (s *stepper) leadPower() bool {
 		return s.begin(OpPowerOff, n.Verb == VerbReboot)
 	}
 	s.verbDone(n.Hold)
+	return true
+}
+
+// softly reports whether a verb of states/power asks the operating system. Such a verb
+// declares no spec.online beforehand: whether the machine follows is not known.
+func softly(verb string) bool { return verb == VerbSoftOff || verb == VerbSoftReboot }
+
+// softOffLimit is how long the operating system has.
+func (s *stepper) softOffLimit() time.Duration {
+	if softly(s.h.Node.Verb) {
+		return askedSoftOff
+	}
+	return s.m.SoftOffTimeout
+}
+
+// staysOn ends a soft verb of states/power that the machine did not follow: it is left
+// on, and the client is told (ironic/conductor/utils.py, node_power_action). What is
+// declared becomes hard after a while, as in Metal3.
+func (s *stepper) staysOn(p Problem) bool {
+	n := &s.h.Node
+	if !softly(n.Verb) {
+		return false
+	}
+	to := VerbPowerOff
+	if n.Verb == VerbSoftReboot {
+		to = VerbPowerOn
+	}
+	why := p.Code
+	if len(p.Seen) > 0 {
+		why = strings.Join(p.Seen, "; ")
+	}
+	s.h.Op = nil
+	verb := n.Verb
+	s.verbDone(n.Hold)
+	n.Error = fmt.Sprintf("Failed to change power state to '%s' by '%s': %s", to, verb, why)
 	return true
 }

@@ -175,7 +175,8 @@ func (o *Op) passing() bool {
 }
 
 // FollowsPower reports whether spec.online has to become what the machine's power
-// is: Ironic powers no node by itself that is merely enrolled.
+// is: Ironic powers no node by itself that is merely enrolled, and none that was
+// switched off softly.
 func (h *Host) FollowsPower() bool {
 	w := h.Wants
 	if h.Power == PowerUnknown || w.Online == (h.Power == PowerOn) || w.DisablePowerOff || w.Deleting || h.Op != nil || h.Problem != nil {
@@ -184,5 +185,5 @@ func (h *Host) FollowsPower() bool {
 	if w.Ask != nil && w.Ask.N > h.Node.Asked {
 		return false
 	}
-	return h.Node.Hold == Manageable && h.Node.Verb == "" || h.Node.Verb == VerbAdopt
+	return h.Node.Hold == Manageable && h.Node.Verb == "" || h.Node.Verb == VerbAdopt || h.Node.Verb == VerbSoftOff && h.Power == PowerOff
 }

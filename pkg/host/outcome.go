@@ -119,7 +119,9 @@ func (s *stepper) failed(p Problem) {
 	h, kind := &s.h, s.h.Op.Kind
 	if h.Op.Phase == PhaseSoftOff {
 		// The operating system does not listen, or the BMC cannot ask it.
-		s.next(PhaseSoftOff)
+		if !s.staysOn(p) {
+			s.next(PhaseSoftOff)
+		}
 		return
 	}
 	if h.Op.Phase == PhaseSoftRAID && p.Code == "step-refused" {

@@ -391,7 +391,7 @@ func (s *stepper) enter() {
 	case PhaseOff, PhaseStop, PhaseForceOff:
 		a.Verb, a.Power = SetPower, ChangeForce
 	case PhaseSoftOff:
-		a.Verb, a.Power, limit = SetPower, ChangeSoft, s.m.SoftOffTimeout
+		a.Verb, a.Power, limit = SetPower, ChangeSoft, s.softOffLimit()
 	case PhaseStart, PhaseRun:
 		a.Verb, a.Power = SetPower, ChangeOn
 	case PhaseReset:

@@ -24,7 +24,7 @@ type Asked struct {
 
 	Steps          []ironic.Step   // of clean, active, rebuild, service; checked by their form alone
 	ConfigDrive    json.RawMessage // as it was sent: an object, or a string (base64, or a URL); nil: none
-	DisableRamdisk bool            // the steps need no agent
+	DisableRamdisk bool            // of clean and service: the agent is not to be booted
 }
 
 // Ask hands a verb to the life cycle, along with what has to be declared for it.
@@ -75,8 +75,9 @@ func (dr *draft) power(p ironic.Power) {
 	switch p {
 	case ironic.PowerOn, ironic.Reboot, ironic.SoftReboot:
 		dr.host.Spec.Online = true
-	case ironic.PowerOff, ironic.SoftPowerOff:
+	case ironic.PowerOff:
 		dr.host.Spec.Online = false
+	case ironic.SoftPowerOff: // it may stay on: the life cycle declares it, once it is off
 	}
 }
 
@@ -84,6 +85,11 @@ func (dr *draft) power(p ironic.Power) {
 func (s *Store) verb(ctx context.Context, dr *draft, d *ironic.Node, a Asked) error {
 	if d.Driver != DriverFake {
 		if err := s.declareSteps(ctx, dr, d, a); err != nil {
+			return err
+		}
+	}
+	if a.DisableRamdisk {
+		if err := dr.withoutAgent(a); err != nil {
 			return err
 		}
 	}
@@ -238,6 +244,43 @@ func (s *Store) declareSteps(ctx context.Context, dr *draft, d *ironic.Node, a A
 		}
 	}
 	return nil
+}
+
+// withoutAgent refuses what the agent would be booted for. Ironic refuses the steps that
+// require its ramdisk (conductor/steps.py, _validate_user_step), though only when the
+// node is cleaning already.
+func (dr *draft) withoutAgent(a Asked) error {
+	soft := dr.host.Spec.RAID != nil && dr.host.Spec.RAID.SoftwareRAIDVolumes != nil
+	for _, st := range a.Steps {
+		if st.Interface == "deploy" || st.Interface == "raid" && soft {
+			return refuse("The %s step %s.%s requires booting a ramdisk, which disable_ramdisk rules out.", a.Verb, st.Interface, st.Step)
+		}
+	}
+	if a.Verb == ironic.VerbClean && arraysDue(dr.host) {
+		return refuse("Cleaning makes or deletes the software RAID that spec.raid declares otherwise than it is: that requires booting a ramdisk, which disable_ramdisk rules out.")
+	}
+	return nil
+}
+
+// arraysDue reports whether a cleaning has the agent make or delete software RAID,
+// whatever its steps are (pkg/host, makesRAID).
+func arraysDue(b *metal3.BareMetalHost) bool {
+	if is := b.Status.Provisioning.RAID; is != nil && is.SoftwareRAIDVolumes != nil && len(is.SoftwareRAIDVolumes) == 0 {
+		return true // what is on the disks is not known
+	}
+	return arraysOf(b.Spec.RAID) != arraysOf(b.Status.Provisioning.RAID)
+}
+
+// arraysOf are the software RAID volumes of a configuration, as a text to compare.
+func arraysOf(c *metal3.RAIDConfig) string {
+	if c == nil || len(c.SoftwareRAIDVolumes) == 0 {
+		return ""
+	}
+	out, err := json.Marshal(c.SoftwareRAIDVolumes)
+	if err != nil {
+		return err.Error() // differs from every list
+	}
+	return string(out)
 }
 
 // noRAID declares that there are to be no volumes.

@@ -260,6 +260,30 @@ func TestVerbs(t *testing.T) {
 			ask: Asked{Verb: ironic.VerbService, Steps: []ironic.Step{step("raid", "create_configuration", nil)}}, err: "raid.create_configuration",
 		},
 		{
+			name: "an erase without the agent", from: ironic.Manageable, is: "registering",
+			ask: Asked{Verb: ironic.VerbClean, DisableRamdisk: true, Steps: []ironic.Step{step("deploy", "erase_devices_metadata", nil)}},
+			err: "The clean step deploy.erase_devices_metadata requires booting a ramdisk",
+		},
+		{
+			name: "RAID of the controller without the agent", from: ironic.Manageable, is: "registering",
+			ask:  Asked{Verb: ironic.VerbClean, DisableRamdisk: true, Steps: []ironic.Step{step("raid", "create_configuration", nil)}},
+			want: v1alpha1.Ask{N: 1, Verb: "clean"},
+		},
+		{
+			name: "software RAID without the agent", from: ironic.Manageable, is: "registering",
+			ask: Asked{Verb: ironic.VerbClean, DisableRamdisk: true, Steps: []ironic.Step{step("raid", "create_configuration", ironic.Object{
+				"raid_config": map[string]any{"logical_disks": []any{map[string]any{"size_gb": "MAX", "raid_level": "1", "controller": "software"}}},
+			})}},
+			err: "The clean step raid.create_configuration requires booting a ramdisk",
+		},
+		{
+			name: "settings in use without the agent", from: "", is: "provisioned",
+			ask: Asked{Verb: ironic.VerbService, DisableRamdisk: true, Steps: []ironic.Step{
+				step("bios", "apply_configuration", ironic.Object{"settings": []any{map[string]any{"name": "Boot", "value": "Uefi"}}}),
+			}},
+			want: v1alpha1.Ask{N: 1, Verb: "service"},
+		},
+		{
 			name: "unknown deploy step", from: "", is: "available",
 			ask: Asked{Verb: ironic.VerbActive, Steps: []ironic.Step{step("deploy", "magic", nil)}}, err: "deploy.magic",
 		},
@@ -289,6 +313,42 @@ func TestVerbs(t *testing.T) {
 				t.Error("the intent stays")
 			}
 		})
+	}
+}
+
+// A cleaning makes the software RAID that is declared, whatever its steps are.
+func TestNoAgentWhileArraysAreDue(t *testing.T) {
+	arrays := &metal3.RAIDConfig{SoftwareRAIDVolumes: []metal3.SoftwareRAIDVolume{{Level: "1"}}}
+	unknown := &metal3.RAIDConfig{SoftwareRAIDVolumes: []metal3.SoftwareRAIDVolume{}}
+	hard := &metal3.RAIDConfig{HardwareRAIDVolumes: []metal3.HardwareRAIDVolume{{Level: "1"}}}
+	for _, tc := range []struct {
+		name     string
+		declared *metal3.RAIDConfig
+		is       *metal3.RAIDConfig
+		want     bool
+	}{
+		{name: "none"},
+		{name: "made", declared: arrays, is: arrays},
+		{name: "declared", declared: arrays, want: true},
+		{name: "declared beside another's", declared: arrays, is: hard, want: true},
+		{name: "not declared any more", is: arrays, want: true},
+		{name: "declared otherwise", declared: hard, is: arrays, want: true},
+		{name: "perhaps made", declared: arrays, is: unknown, want: true},
+		{name: "perhaps there", is: unknown, want: true},
+		{name: "none wanted, and none there", declared: unknown, is: hard},
+		{name: "the controller's", declared: hard, is: hard},
+	} {
+		b := &metal3.BareMetalHost{}
+		b.Spec.RAID, b.Status.Provisioning.RAID = tc.declared, tc.is
+		dr := &draft{host: b}
+		settings := []ironic.Step{{Interface: "bios", Step: "apply_configuration"}}
+		err := dr.withoutAgent(Asked{Verb: ironic.VerbClean, Steps: settings})
+		if (err != nil) != tc.want || err != nil && !contains(refused(t, err), "requires booting a ramdisk") {
+			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
+		}
+		if err := dr.withoutAgent(Asked{Verb: ironic.VerbService, Steps: settings}); err != nil {
+			t.Errorf("%s: no service boots the agent: %v", tc.name, err)
+		}
 	}
 }
 

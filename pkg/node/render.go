@@ -325,6 +325,7 @@ func show(n *Node, d *ironic.Node, conductor *string) {
 	if target != "" {
 		d.TargetProvisionState = &target
 	}
+	showStep(d, st, workOf(n))
 	is, to := powers(n, d.Driver == DriverFake)
 	if is != "" {
 		d.PowerState = &is

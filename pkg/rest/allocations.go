@@ -10,6 +10,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // allocationKind is what an allocation has (ironic/api/controllers/v1/allocation.py).
@@ -26,7 +27,7 @@ var allocationKind = kind{name: "allocation", plural: "allocations", fields: []f
 	{name: "traits", write: onCreate, check: traitsField, object: true},
 	{name: "updated_at"},
 	{name: "uuid", write: onCreate, check: uuidField("uuid")},
-}}
+}, filters: []openapi.Filter{{Name: "node"}, {Name: "owner", Since: 60}, {Name: "resource_class"}, {Name: "state"}}}
 
 // The states of an allocation.
 const (
@@ -39,8 +40,8 @@ func (s *Server) allocationResource() *resource {
 	r := &resource{
 		kind: &allocationKind, of: node.KindAllocation, noun: "Allocation", arg: "allocation", path: "/allocations",
 		policy: "baremetal:allocation", lists: "baremetal:allocation:list", since: 52, late: http.StatusMethodNotAllowed, patch: 57, named: 1,
-		unset:  map[string]string{"candidate_nodes": "[]", "extra": "{}", "traits": "[]"},
-		params: []string{"node", "owner", "resource_class", "state"}, takes: []string{"node"}, whole: true,
+		unset: map[string]string{"candidate_nodes": "[]", "extra": "{}", "traits": "[]"},
+		takes: []string{"node"}, whole: true,
 	}
 	r.pick = func(c *call) (func(*node.Object, doc) bool, error) { return pickAllocations(c, r) }
 	r.made = madeAllocation
@@ -100,9 +101,6 @@ func allocationOf(c *call, verb string) (*node.Object, error) {
 
 func pickAllocations(c *call, r *resource) (func(*node.Object, doc) bool, error) {
 	q := c.URL.Query()
-	if q.Has("owner") && c.version < 60 {
-		return nil, notAcceptable("The parameter owner came with 1.60.")
-	}
 	of := ""
 	if ident := q.Get("node"); ident != "" {
 		n, ok := c.s.Nodes.Get(ident)

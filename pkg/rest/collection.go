@@ -31,7 +31,6 @@ type resource struct {
 	names    func(c *call, name any) error
 	required []string
 	unset    map[string]string // what stands, as JSON, for a field that nobody set
-	params   []string          // of its list, beside those of all lists
 	takes    []string          // what a body may have that is no field and not stored
 	whole    bool              // its list shows all and has no ?detail=
 	dress    func(*call, *node.Object, doc) doc
@@ -120,7 +119,10 @@ func ofNode(c *call) (func(*node.Object) bool, error) {
 
 // list answers a page of all that is in what in picks; nil: of all.
 func (r *resource) list(c *call, detail bool, in func(*node.Object) bool) (*reply, error) {
-	known := append([]string{"limit", "marker", "sort_key", "sort_dir"}, r.params...)
+	known := []string{"limit", "marker", "sort_key", "sort_dir"}
+	for _, f := range r.filters {
+		known = append(known, f.Name)
+	}
 	if r.whole {
 		known, detail = append(known, "fields"), true
 	} else if !detail {
@@ -142,6 +144,11 @@ func (r *resource) list(c *call, detail bool, in func(*node.Object) bool) (*repl
 	v, err := c.view(r.kind, detail)
 	if err != nil {
 		return nil, err
+	}
+	for _, f := range r.filters {
+		if c.version < f.Since && c.URL.Query().Has(f.Name) {
+			return nil, notAcceptable("The parameter "+f.Name+" came with %s.", f.Since)
+		}
 	}
 	var picked func(*node.Object, doc) bool
 	if r.pick != nil {

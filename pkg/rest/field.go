@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ingot-metal/ingot/api/ironic"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // field is one row of what a resource has.
@@ -42,6 +43,9 @@ type kind struct {
 	plural string // nodes: its path and the key of its lists
 	fields []field
 	detail ironic.Version // that brought ?detail= to its lists; 0: 1.43
+	// filters are the parameters of its lists, beside those of all lists; of nodes,
+	// nodeFilters are.
+	filters []openapi.Filter
 }
 
 func (k *kind) field(name string) *field {

@@ -25,48 +25,13 @@ func documentedKinds() []openapi.Kind {
 		d := describe(k)
 		if k == &nodes {
 			d.Go = reflect.TypeFor[ironic.Node]()
+			for _, f := range nodeFilters {
+				d.Filters = append(d.Filters, openapi.Filter{Name: f.name, Since: f.since})
+			}
 		}
 		all = append(all, d)
 	}
 	return all
-}
-
-// documentedFilters are the parameters of a kind's lists.
-func documentedFilters(k *kind) []openapi.Filter {
-	switch k.plural {
-	case "nodes":
-		return []openapi.Filter{
-			{Name: "associated"},
-			{Name: "chassis_uuid"},
-			{Name: "conductor", Since: 49},
-			{Name: "conductor_group", Since: 46},
-			{Name: "description_contains"},
-			{Name: "driver", Since: 16},
-			{Name: "fault", Since: 42},
-			{Name: "include_children", Since: 83},
-			{Name: "instance_name", Since: 104},
-			{Name: "instance_uuid"},
-			{Name: "lessee", Since: 65},
-			{Name: "maintenance"},
-			{Name: "owner", Since: 50},
-			{Name: "parent_node", Since: 83},
-			{Name: "project"},
-			{Name: "provision_state", Since: 9},
-			{Name: "resource_class", Since: 21},
-			{Name: "retired"},
-			{Name: "shard", Since: 82},
-			{Name: "sharded", Since: 82},
-		}
-	case "ports":
-		return []openapi.Filter{{Name: "address"}, {Name: "node", Since: 6}, {Name: "node_uuid"}, {Name: "portgroup", Since: 24}, {Name: "shard", Since: 82}}
-	case "portgroups":
-		return []openapi.Filter{{Name: "address"}, {Name: "node"}}
-	case "allocations":
-		return []openapi.Filter{{Name: "node"}, {Name: "owner", Since: 60}, {Name: "resource_class"}, {Name: "state"}}
-	case "connectors", "targets":
-		return []openapi.Filter{{Name: "node"}}
-	}
-	return nil
 }
 
 func (s *Server) openAPIRoutes() []route {
@@ -110,7 +75,7 @@ func documented(pattern string) string {
 }
 
 func describe(k *kind) openapi.Kind {
-	out := openapi.Kind{Name: k.name, Plural: k.plural, Filters: documentedFilters(k)}
+	out := openapi.Kind{Name: k.name, Plural: k.plural, Filters: k.filters}
 	for _, f := range k.fields {
 		out.Fields = append(out.Fields, openapi.Field{
 			Name: f.name, Since: f.since, Create: f.write == onCreate || f.write == always, Shown: f.write == never, Types: f.takes(),

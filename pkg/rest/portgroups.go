@@ -9,6 +9,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // portgroupKind is what a port group has (ironic/api/controllers/v1/portgroup.py).
@@ -28,7 +29,7 @@ var portgroupKind = kind{name: "portgroup", plural: "portgroups", fields: []fiel
 	{name: "standalone_ports_supported", write: always, check: boolField},
 	{name: "updated_at"},
 	{name: "uuid", summary: true, write: onCreate, check: uuidField("uuid")},
-}}
+}, filters: []openapi.Filter{{Name: "address"}, {Name: "conductor_groups", Since: 99}, {Name: "node"}, {Name: "shard", Since: 106}}}
 
 // defaultMode is the mode of a port group that names none. Both mode and properties
 // are shown to clients that are too old to set them, as Ironic does.
@@ -42,7 +43,6 @@ func (s *Server) portgroupResource() *resource {
 			"dynamic_portgroup": "false", "extra": "{}", "internal_info": "{}", "mode": `"` + defaultMode + `"`,
 			"properties": "{}", "standalone_ports_supported": "true",
 		},
-		params: []string{"address", "conductor_groups", "node", "shard"},
 	}
 	r.dress = func(c *call, o *node.Object, d doc) doc {
 		r.put(d, "ports", c.linkList("portgroups/"+o.UUID+"/ports"))
@@ -72,10 +72,7 @@ func (c *call) linkList(path string) json.RawMessage {
 }
 
 func pickPortgroups(c *call, r *resource) (func(*node.Object, doc) bool, error) {
-	owner, err := pickOwner(c)
-	if err != nil {
-		return nil, err
-	}
+	owner := pickOwner(c)
 	address, err := addressFilter(c)
 	if err != nil {
 		return nil, err

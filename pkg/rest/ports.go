@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // portKind is what a port has (ironic/api/controllers/v1/port.py).
@@ -29,6 +29,13 @@ var portKind = kind{name: "port", plural: "ports", fields: []field{
 	{name: "updated_at"},
 	{name: "uuid", summary: true, write: onCreate, check: uuidField("uuid")},
 	{name: "vendor", since: 100, write: always, check: textField(32)},
+}, filters: []openapi.Filter{
+	{Name: "address"},
+	{Name: "conductor_groups", Since: 99},
+	{Name: "node"},
+	{Name: "node_uuid"},
+	{Name: "portgroup", Since: 24},
+	{Name: "shard", Since: 82},
 }}
 
 func (s *Server) portResource() *resource {
@@ -39,7 +46,6 @@ func (s *Server) portResource() *resource {
 			"available_for_dynamic_portgroup": "true", "extra": "{}", "internal_info": "{}", "is_smartnic": "false",
 			"local_link_connection": "{}", "pxe_enabled": "true",
 		},
-		params: []string{"address", "conductor_groups", "node", "node_uuid", "portgroup", "shard"},
 		source: func(c *call) []*node.Object { return c.s.kept.allPorts(c.s).list },
 		find:   findPort,
 	}
@@ -98,13 +104,7 @@ func pickPorts(c *call, r *resource) (func(*node.Object, doc) bool, error) {
 	if nodeIdent == "" {
 		nodeIdent = q.Get("node")
 	}
-	if portgroup != "" && c.version < 24 {
-		return nil, notAcceptable("The parameter portgroup came with 1.24.")
-	}
-	owner, err := pickOwner(c)
-	if err != nil {
-		return nil, err
-	}
+	owner := pickOwner(c)
 	var of, in []byte
 	for _, part := range []string{nodeIdent + c.PathValue("node"), portgroup + c.PathValue("portgroup"), q.Get("shard")} {
 		if part != "" {
@@ -158,26 +158,17 @@ func addressFilter(c *call) ([]byte, error) {
 
 // pickOwner reads the filters that are about the node that a port or port group
 // belongs to; nil: none.
-func pickOwner(c *call) (func(*node.Object) bool, error) {
+func pickOwner(c *call) func(*node.Object) bool {
 	q := c.URL.Query()
+	if !q.Has("shard") && !q.Has("conductor_groups") {
+		return nil
+	}
 	shards, groups := commaList(q["shard"]), commaList(q["conductor_groups"])
-	since := ironic.Version(82)
-	if strings.HasPrefix(c.URL.Path, "/portgroups") {
-		since = 106
-	}
-	switch {
-	case q.Has("shard") && c.version < since:
-		return nil, notAcceptable("The parameter shard came with 1.%d.", since)
-	case q.Has("conductor_groups") && c.version < 99:
-		return nil, notAcceptable("The parameter conductor_groups came with 1.99.")
-	case !q.Has("shard") && !q.Has("conductor_groups"):
-		return nil, nil
-	}
 	return func(o *node.Object) bool {
 		n, ok := c.s.Nodes.Get(o.Node)
 		return ok && (len(shards) == 0 || n.Shard != nil && slices.Contains(shards, *n.Shard)) &&
 			(len(groups) == 0 || slices.Contains(groups, n.ConductorGroup))
-	}, nil
+	}
 }
 
 // commaList splits values that are lists with commas.

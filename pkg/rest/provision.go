@@ -68,9 +68,12 @@ func setProvision(c *call) (*reply, error) {
 		}
 	}
 	if p.Runbook != "" {
-		if asked.Steps, err = c.runbookSteps(n, p.Runbook); err != nil {
+		book, err := c.runbook(n, p.Runbook)
+		if err != nil {
 			return nil, err
 		}
+		asked.Steps = book.Steps
+		asked.DisableRamdisk = asked.DisableRamdisk || book.DisableRamdisk
 	}
 	if asked.Verb == ironic.VerbActive || asked.Verb == ironic.VerbRebuild {
 		more, err := c.templateSteps(n)
@@ -462,32 +465,36 @@ func readStep(list string, members map[string]json.RawMessage) (ironic.Step, err
 	return s, nil
 }
 
-// runbookSteps are the steps of a runbook that was approved for the node: by a trait
-// of its name, or since 1.112 by one of the runbook's traits.
-func (c *call) runbookSteps(n *node.Node, ident string) ([]ironic.Step, error) {
+// runbook is what a verb takes of one.
+type runbook struct {
+	Steps          []ironic.Step `json:"steps"`
+	Traits         []string      `json:"traits"`
+	DisableRamdisk bool          `json:"disable_ramdisk"`
+}
+
+// runbook reads one that was approved for the node: by a trait of its name, or since
+// 1.112 by one of the runbook's traits. Its steps are in their order.
+func (c *call) runbook(n *node.Node, ident string) (runbook, error) {
+	var book runbook
 	o, found := c.s.Nodes.Object(node.KindRunbook, ident)
 	if !found {
-		return nil, notFound("Runbook %s could not be found.", clip([]byte(ident)))
+		return book, notFound("Runbook %s could not be found.", clip([]byte(ident)))
 	}
 	if err := c.mayObject("baremetal:runbook:use", o); err != nil {
-		return nil, err
+		return book, err
 	}
-	var body struct {
-		Steps  []ironic.Step `json:"steps"`
-		Traits []string      `json:"traits"`
-	}
-	if err := json.Unmarshal(o.Body, &body); err != nil {
-		return nil, err
+	if err := json.Unmarshal(o.Body, &book); err != nil {
+		return book, err
 	}
 	approved := slices.Contains(n.Traits, o.Name)
-	for _, t := range body.Traits {
+	for _, t := range book.Traits {
 		approved = approved || slices.Contains(n.Traits, t)
 	}
 	if !approved {
-		return nil, badRequest("This runbook has not been approved for use on this node %s. Please ask an administrator to add it to the node's traits.", n.UUID)
+		return book, badRequest("This runbook has not been approved for use on this node %s. Please ask an administrator to add it to the node's traits.", n.UUID)
 	}
-	slices.SortStableFunc(body.Steps, func(a, b ironic.Step) int { return stepOrder(a) - stepOrder(b) })
-	return body.Steps, nil
+	slices.SortStableFunc(book.Steps, func(a, b ironic.Step) int { return stepOrder(a) - stepOrder(b) })
+	return book, nil
 }
 
 // templateSteps are the steps of the deploy templates that the instance's traits name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -264,14 +265,47 @@ func TestRunbookIsForNodesOfItsTrait(t *testing.T) {
 		c := &call{s: d.s, caller: Administrator("test")}
 		of := *n
 		of.Traits = []string{trait}
-		steps, err := c.runbookSteps(&of, "CUSTOM_R")
-		if err != nil || len(steps) != 2 || steps[0].Step != "first" {
-			t.Errorf("%s: %v %v", trait, steps, err)
+		book, err := c.runbook(&of, "CUSTOM_R")
+		if err != nil || len(book.Steps) != 2 || book.Steps[0].Step != "first" {
+			t.Errorf("%s: %v %v", trait, book.Steps, err)
 		}
 	}
 	d.want(http.StatusNoContent, http.MethodPut, path+"/traits/CUSTOM_T", nil)
 	d.rest(path, ironic.Manageable)
 	d.want(http.StatusAccepted, http.MethodPut, path+"/states/provision", ask)
+}
+
+// disable_ramdisk rules out what the agent would be booted for, whoever says it.
+func TestNoRamdisk(t *testing.T) {
+	d := newDoor(t)
+	path := d.enrol("redfish", body{"driver_info": body{"redfish_address": "https://10.0.0.9"}})
+	erase := body{"interface": "deploy", "step": "erase_devices_metadata", "args": body{}}
+	settings := body{"interface": "bios", "step": "apply_configuration", "args": body{"settings": []body{{"name": "Boot", "value": "Uefi"}}}}
+	for name, step := range map[string]body{"CUSTOM_ERASE": erase, "CUSTOM_BIOS": settings} {
+		ordered := body{"order": 1}
+		maps.Copy(ordered, step)
+		d.want(http.StatusCreated, http.MethodPost, "/v1/runbooks", body{"name": name, "disable_ramdisk": true, "steps": []body{ordered}})
+		d.want(http.StatusNoContent, http.MethodPut, path+"/traits/"+name, nil)
+	}
+	for _, tt := range []struct {
+		name string
+		from ironic.State
+		body op
+		code int
+	}{
+		{name: "a cleaning that needs the agent", from: ironic.Manageable, body: op{"target": "clean", "clean_steps": []body{erase}, "disable_ramdisk": true}, code: 400},
+		{name: "the same with it", from: ironic.Manageable, body: op{"target": "clean", "clean_steps": []body{erase}, "disable_ramdisk": false}, code: 202},
+		{name: "a cleaning that needs none", from: ironic.Manageable, body: op{"target": "clean", "clean_steps": []body{settings}, "disable_ramdisk": true}, code: 202},
+		{name: "a service", from: ironic.Active, body: op{"target": "service", "service_steps": []body{settings}, "disable_ramdisk": true}, code: 202},
+		{name: "a runbook that needs the agent", from: ironic.Manageable, body: op{"target": "clean", "runbook": "CUSTOM_ERASE"}, code: 400},
+		{name: "a runbook that needs none", from: ironic.Manageable, body: op{"target": "clean", "runbook": "CUSTOM_BIOS"}, code: 202},
+	} {
+		d.rest(path, tt.from)
+		code, out, _ := d.do(http.MethodPut, path+"/states/provision", tt.body)
+		if code != tt.code || code == 400 && !strings.Contains(toText(out), "clean step deploy.erase_devices_metadata requires booting a ramdisk") {
+			t.Errorf("%s: %d %v, want %d", tt.name, code, out, tt.code)
+		}
+	}
 }
 
 func TestPower(t *testing.T) {

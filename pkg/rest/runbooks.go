@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // runbookKind is what a runbook has (ironic/api/controllers/v1/runbook.py).
@@ -21,7 +22,7 @@ var runbookKind = kind{name: "runbook", plural: "runbooks", fields: []field{
 	{name: "traits", since: 112, object: true},
 	{name: "updated_at"},
 	{name: "uuid", summary: true, write: onCreate, check: uuidField("uuid")},
-}}
+}, filters: []openapi.Filter{{Name: "project"}}}
 
 var runbookInterfaces = []string{"power", "management", "deploy", "bios", "raid", "firmware", "vendor", "network"}
 
@@ -29,8 +30,8 @@ func (s *Server) runbookResource() *resource {
 	r := &resource{
 		kind: &runbookKind, of: node.KindRunbook, noun: "Runbook", arg: "runbook", path: "/runbooks",
 		policy: "baremetal:runbook", lists: "baremetal:runbook:list", since: 92, late: http.StatusMethodNotAllowed, named: 1,
-		required: []string{"steps", "name"}, params: []string{"project"},
-		unset: map[string]string{"disable_ramdisk": "false", "extra": "{}", "public": "false", "traits": "[]"},
+		required: []string{"steps", "name"},
+		unset:    map[string]string{"disable_ramdisk": "false", "extra": "{}", "public": "false", "traits": "[]"},
 	}
 	r.names = func(c *call, name any) error {
 		if s, ok := name.(string); c.version >= 112 && ok {

@@ -66,6 +66,29 @@ func TestChangesAreThoseOfTheTables(t *testing.T) {
 	}
 }
 
+// A filter of any list is refused below the version that its table names.
+func TestFiltersOfTables(t *testing.T) {
+	d := newDoor(t)
+	tried := 0
+	for _, k := range []*kind{&portKind, &portgroupKind, &allocationKind, &connectorKind, &volumeTargetKind, &runbookKind} {
+		for _, f := range k.filters {
+			if f.Since == 0 {
+				continue
+			}
+			tried++
+			for v, want := range map[ironic.Version]bool{f.Since - 1: false, f.Since: true} {
+				code, out, _ := d.version(v.String()).do(http.MethodGet, "/v1/"+k.plural+"?"+f.Name+"=x", nil)
+				if (code != http.StatusNotAcceptable) != want || !want && !strings.Contains(toText(out), f.Name+" came with "+f.Since.String()) {
+					t.Errorf("%s?%s at %s: %d %v", k.plural, f.Name, v, code, out)
+				}
+			}
+		}
+	}
+	if tried < 6 {
+		t.Errorf("%d filters of a version", tried)
+	}
+}
+
 // A field is hidden, cannot be asked for and cannot be written below its version
 // (tempest's *_hidden cases).
 func TestNodeFieldsAtTheirVersions(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/node"
+	"github.com/ingot-metal/ingot/pkg/openapi"
 )
 
 // Volumes are kept as data for clients that boot their nodes from them by the storage
@@ -22,7 +23,7 @@ var connectorKind = kind{name: "volume connector", plural: "connectors", detail:
 	{name: "type", summary: true, write: always, check: textField(32)},
 	{name: "updated_at"},
 	{name: "uuid", summary: true, write: onCreate, check: uuidField("uuid")},
-}}
+}, filters: []openapi.Filter{{Name: "node"}}}
 
 // volumeTargetKind is what a volume target has.
 var volumeTargetKind = kind{name: "volume target", plural: "targets", detail: 32, fields: []field{
@@ -35,7 +36,7 @@ var volumeTargetKind = kind{name: "volume target", plural: "targets", detail: 32
 	{name: "uuid", summary: true, write: onCreate, check: uuidField("uuid")},
 	{name: "volume_id", summary: true, write: always, check: textField(36)},
 	{name: "volume_type", summary: true, write: always, check: textField(64)},
-}}
+}, filters: []openapi.Filter{{Name: "node"}}}
 
 // hiddenProperties stand where a caller may see a target, but not how it is reached.
 const hiddenProperties = `{"redacted_contents": "** Value redacted: Requires permission baremetal:volume:view_target_properties access. Permission denied. **"}`
@@ -44,7 +45,7 @@ func (s *Server) connectorResource() *resource {
 	r := &resource{
 		kind: &connectorKind, of: node.KindVolumeConnector, noun: "Volume connector", arg: "connector", path: "/volume/connectors",
 		policy: "baremetal:volume", lists: "baremetal:volume:list", since: 32,
-		required: []string{"connector_id", "node_uuid", "type"}, unset: map[string]string{"extra": "{}"}, params: []string{"node"},
+		required: []string{"connector_id", "node_uuid", "type"}, unset: map[string]string{"extra": "{}"},
 	}
 	r.pick = pickOfNode
 	unique := func(c *call, is *object) error {
@@ -75,7 +76,7 @@ func (s *Server) targetResource() *resource {
 		kind: &volumeTargetKind, of: node.KindVolumeTarget, noun: "Volume target", arg: "target", path: "/volume/targets",
 		policy: "baremetal:volume", lists: "baremetal:volume:list", since: 32,
 		required: []string{"boot_index", "node_uuid", "volume_id", "volume_type"},
-		unset:    map[string]string{"extra": "{}", "properties": "{}"}, params: []string{"node"},
+		unset:    map[string]string{"extra": "{}", "properties": "{}"},
 	}
 	r.pick = pickOfNode
 	r.dress = func(c *call, o *node.Object, d doc) doc {
