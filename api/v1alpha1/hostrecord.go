@@ -92,6 +92,13 @@ type Ask struct {
 	//
 	// +optional
 	Hold bool `json:"hold,omitempty"`
+	// TimeoutSeconds is how long the machine has to follow a soft power verb; 0: as
+	// long as Ironic gives it by default.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
+	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
 	// Generation of the BareMetalHost that declares what goes with it: it is not
 	// taken up before that is seen.
 	//

@@ -78,10 +78,14 @@ func softly(verb string) bool { return verb == VerbSoftOff || verb == VerbSoftRe
 
 // softOffLimit is how long the operating system has.
 func (s *stepper) softOffLimit() time.Duration {
-	if softly(s.h.Node.Verb) {
-		return askedSoftOff
+	h := &s.h
+	switch a := h.Wants.Ask; {
+	case !softly(h.Node.Verb):
+		return s.m.SoftOffTimeout
+	case a != nil && a.N == h.Node.Asked && a.Timeout > 0:
+		return a.Timeout
 	}
-	return s.m.SoftOffTimeout
+	return askedSoftOff
 }
 
 // staysOn ends a soft verb of states/power that the machine did not follow: it is left

@@ -63,6 +63,9 @@ type Ask struct {
 	Verb  string
 	Erase string
 	Hold  bool // a step named hold is among its steps
+	// Timeout is how long the machine has to follow a soft power verb; 0: as long as
+	// Ironic gives it by default.
+	Timeout time.Duration
 	// Generation of what is declared along with it: before that is seen, it is not
 	// taken up.
 	Generation int64

@@ -127,6 +127,11 @@ func (p *player) command(line string) {
 				a.Erase = v
 			case k == "step":
 				a.Hold = v == "hold"
+			case k == "timeout":
+				var err error
+				if a.Timeout, err = time.ParseDuration(v); err != nil {
+					p.t.Fatal(err)
+				}
 			default:
 				p.applyWants(&w, k, v)
 			}

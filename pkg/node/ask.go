@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +20,10 @@ import (
 type Asked struct {
 	Verb  ironic.Verb
 	Power ironic.Power // instead of Verb
-	Erase string       // metadata, all, or what Steps say
-	Node  *ironic.Node // the document that is to hold from then on; nil: as it is
+	// Timeout is how long a machine has to follow a soft power verb, a day at most; 0: not said.
+	Timeout time.Duration
+	Erase   string       // metadata, all, or what Steps say
+	Node    *ironic.Node // the document that is to hold from then on; nil: as it is
 
 	Steps          []ironic.Step   // of clean, active, rebuild, service; checked by their form alone
 	ConfigDrive    json.RawMessage // as it was sent: an object, or a string (base64, or a URL); nil: none
@@ -66,7 +69,7 @@ func (s *Store) Ask(ctx context.Context, was *Node, a Asked) (*Node, error) {
 	if st := dr.record.Status.Node; st != nil {
 		number = max(number, st.Asked+1) // the spec may have been lost
 	}
-	dr.record.Spec.Ask = &v1alpha1.Ask{N: number, Verb: verb, Erase: erases(a), Hold: holds(a.Steps)}
+	dr.record.Spec.Ask = &v1alpha1.Ask{N: number, Verb: verb, Erase: erases(a), Hold: holds(a.Steps), TimeoutSeconds: int32(a.Timeout / time.Second)}
 	return s.store(ctx, dr)
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"slices"
 	"testing"
+	"time"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 
@@ -109,10 +110,13 @@ func TestPower(t *testing.T) {
 		t.Errorf("power %v", n.PowerState)
 	}
 	w.kubectl("n1", func(b *metal3.BareMetalHost) { b.Spec.Online = true })
-	n, err := w.store.Ask(t.Context(), w.node("n1"), Asked{Power: ironic.SoftPowerOff})
+	n, err := w.store.Ask(t.Context(), w.node("n1"), Asked{Power: ironic.SoftPowerOff, Timeout: 90 * time.Second})
 	w.must(err)
 	if n.TargetPowerState == nil || *n.TargetPowerState != ironic.PowerOff || n.Reservation == nil {
 		t.Errorf("target %v, reservation %v", n.TargetPowerState, n.Reservation)
+	}
+	if s := w.record("n1").Spec.Ask.TimeoutSeconds; s != 90 {
+		t.Errorf("timeout %d s", s)
 	}
 	if !w.host("n1").Spec.Online {
 		t.Error("declared to be off, though it may not follow")

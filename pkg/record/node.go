@@ -3,6 +3,7 @@ package record
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
@@ -85,7 +86,7 @@ func AskOf(rec *v1alpha1.HostRecord) *host.Ask {
 		return nil
 	}
 	a := rec.Spec.Ask
-	return &host.Ask{N: a.N, Verb: a.Verb, Erase: a.Erase, Hold: a.Hold, Generation: a.Generation}
+	return &host.Ask{N: a.N, Verb: a.Verb, Erase: a.Erase, Hold: a.Hold, Timeout: time.Duration(a.TimeoutSeconds) * time.Second, Generation: a.Generation}
 }
 
 // lostNode is the course of a host of which no status is known: it rests where its

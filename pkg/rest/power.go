@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/pkg/node"
@@ -69,11 +70,18 @@ func setPower(c *call) (*reply, error) {
 	if err := checkPower(&n.Node, target, timeout, c.version); err != nil {
 		return nil, err
 	}
-	if _, err := c.s.Nodes.Ask(c.Context(), n, node.Asked{Power: target}); err != nil {
+	asked := node.Asked{Power: target}
+	if timeout != nil {
+		asked.Timeout = time.Duration(min(*timeout, maxPowerTimeout)) * time.Second
+	}
+	if _, err := c.s.Nodes.Ask(c.Context(), n, asked); err != nil {
 		return nil, err
 	}
 	return &reply{status: http.StatusAccepted, location: "/nodes/" + c.PathValue("node") + "/states"}, nil
 }
+
+// maxPowerTimeout is in seconds; nobody waits longer for a machine.
+const maxPowerTimeout = 24 * 60 * 60
 
 // seconds reads a whole number, in digits or in a string of them; nil: not given.
 func seconds(text json.RawMessage) (*int, error) {
@@ -92,8 +100,7 @@ func seconds(text json.RawMessage) (*int, error) {
 	return &n, nil
 }
 
-// checkPower applies Ironic's rules to a change of power. How long a soft power off may
-// take is the life cycle's own; a timeout is looked at and no more.
+// checkPower applies Ironic's rules to a change of power.
 func checkPower(n *ironic.Node, target ironic.Power, timeout *int, v ironic.Version) error {
 	soft := target == ironic.SoftPowerOff || target == ironic.SoftReboot
 	if (soft || timeout != nil && *timeout != 0) && v < 27 {
