@@ -1,12 +1,19 @@
-// Command bench measures what the Ironic-compatible door costs: CPU a call and the
-// 99th percentile of list, detail, one and create, with 1 and 8 clients, beside the
-// budgets of the design, and beside a real Ironic where one is named.
+// Command bench measures what the Ironic-compatible door costs, beside the budgets
+// of the design, and beside a real Ironic where one is named:
+//
+//   - the life of pretended machines (pkg/lab/fleet) with Redfish BMCs, from enrolment
+//     to deletion, asked for by 8 clients: hosts a second, CPU and BMC requests a host
+//   - CPU a call and the 99th percentile of list, detail, one and create, with 1 and 8
+//     clients; these nodes are of the test driver
+//
+// For example:
 //
 //	go run ./e2e/ironic/bench --nodes 1000
 //	go run ./e2e/ironic/bench --nodes 1000 --reference http://127.0.0.1:16385 --pids 12,34
 //
-// CPU is that of the server's processes and their children, from /proc. The nodes
-// are of the test driver: nothing here waits for a machine.
+// CPU is that of the server's processes and their children, from /proc. A machine that
+// is deployed runs the loop of ingot's agent and fetches the image from ingot, or it
+// pretends to be ironic-python-agent, which would fetch it from elsewhere.
 package main
 
 import (
@@ -21,6 +28,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/e2e/rig"
 )
@@ -37,24 +48,30 @@ func main() {
 
 func run(ctx context.Context, args []string, out, diag io.Writer) error {
 	var binary, reference, pids string
-	var count int
+	var hosts, count int
 	var each, limit time.Duration
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(diag)
 	f.StringVar(&binary, "binary", "bin/ingot", "the `file` to measure")
 	f.StringVar(&reference, "reference", "", "`URL` of an Ironic without nodes, to measure as well")
 	f.StringVar(&pids, "pids", "", "its processes, as `PID,PID`; their children count too")
-	f.IntVar(&count, "nodes", 1000, "nodes to measure with")
+	f.IntVar(&hosts, "hosts", 100, "machines to lead through their life; 0: none")
+	f.IntVar(&count, "nodes", 1000, "nodes to send requests about")
 	f.DurationVar(&each, "each", 5*time.Second, "how long to send each kind of request")
 	f.DurationVar(&limit, "timeout", 20*time.Minute, "give up after this")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if hosts < 0 || hosts > maxHosts {
+		return fmt.Errorf("--hosts is 0 to %d", maxHosts)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not done within --timeout %s", limit))
 	defer cancel()
-	sides := []side{{name: "ingot"}}
+	img := serveImage()
+	defer img.Close()
+	sides := []side{{name: "ingot", inspect: "agent", image: img}}
 	if reference != "" {
-		s := side{name: "Ironic", url: strings.TrimRight(reference, "/")}
+		s := side{name: "Ironic", url: strings.TrimRight(reference, "/"), inspect: "redfish", image: img}
 		for _, p := range strings.Split(pids, ",") {
 			pid, err := strconv.Atoi(p)
 			if err != nil {
@@ -69,35 +86,72 @@ func run(ctx context.Context, args []string, out, diag io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	server, err := start(ctx, binary, dir)
+	ports, err := rig.NewPorts()
+	if err != nil {
+		return err
+	}
+	server, err := start(ctx, binary, dir, ports, img.host())
 	if err != nil {
 		return err
 	}
 	sides[0].url, sides[0].pids = server.REST, []int{server.Pid()}
+	sides[0].boot = fmt.Sprintf("http://127.0.0.1:%d", ports.HTTP)
+	sides[0].beforeInspect = func(ctx context.Context) error { return inspectFast(ctx, server) }
 	// One side after the other: both would like all the cores.
 	for i := range sides {
-		fmt.Fprintf(diag, "%s: %d nodes\n", sides[i].name, count)
-		if err := sides[i].measure(ctx, count, each); err != nil {
+		if err := sides[i].run(ctx, hosts, count, each, diag); err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", sides[i].name, err), context.Cause(ctx), server.Close())
 		}
 	}
 	if err := server.Close(); err != nil {
 		return err
 	}
+	if hosts > 0 {
+		reportLives(out, hosts, sides)
+	}
 	report(out, count, sides)
 	return nil
 }
 
-func start(ctx context.Context, binary, dir string) (*rig.Server, error) {
+// run takes the figures of one side. Machines go first: what they ask of the list
+// of all nodes is cheap then.
+func (s *side) run(ctx context.Context, hosts, count int, each time.Duration, diag io.Writer) error {
+	if hosts > 0 {
+		fmt.Fprintf(diag, "%s: %d machines\n", s.name, hosts)
+		if err := s.live(ctx, hosts); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(diag, "%s: %d nodes\n", s.name, count)
+	return s.measure(ctx, count, each)
+}
+
+// inspectFast has ingot inspect through the BMC, as Ironic does where a node's
+// inspect_interface is redfish. That is said at the other door, BareMetalHost's.
+func inspectFast(ctx context.Context, server *rig.Server) error {
+	c, err := server.Client()
+	if err != nil {
+		return err
+	}
+	var all metal3.BareMetalHostList
+	if err := c.List(ctx, &all); err != nil {
+		return err
+	}
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"inspectionMode": "fast"}}`))
+	for i := range all.Items {
+		if err := c.Patch(ctx, &all.Items[i], patch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func start(ctx context.Context, binary, dir string, ports rig.Ports, image string) (*rig.Server, error) {
 	boot, err := rig.Pretended(dir)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := rig.NewPorts()
-	if err != nil {
-		return nil, err
-	}
-	s, err := rig.NewServer(binary, dir, ports, "--boot-files", boot)
+	s, err := rig.NewServer(binary, dir, ports, "--boot-files", boot, "--allow-loopback", image)
 	if err != nil {
 		return nil, err
 	}

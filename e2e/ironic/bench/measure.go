@@ -11,13 +11,22 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
 // side is one of the services that are measured.
 type side struct {
-	name    string
-	url     string
-	pids    []int
+	name string
+	url  string
+	pids []int
+
+	boot          string                      // where its machines boot from; empty: nowhere
+	inspect       string                      // their inspect_interface
+	beforeInspect func(context.Context) error // nil: nothing
+	image         *image                      // what they are told to run
+
+	parts   []part
 	figures []figure
 	rss     int64 // bytes, at the end
 }
@@ -149,7 +158,15 @@ func (s *side) figure(ctx context.Context, what string, clients, calls int, long
 	return nil
 }
 
-// ask sends one request; Ironic's 409 and 503, which its clients send again, are sent again.
+// Where a node is locked (409) or all workers are busy (503), Ironic's clients send
+// it again, python-ironicclient 5 times after 2 s each. Here it is sooner, so that
+// their pauses are not what is measured.
+const (
+	askTries = 50
+	askPause = 100 * time.Millisecond
+)
+
+// ask sends one request, until it is taken.
 func ask(ctx context.Context, hc *http.Client, method, url, body string) ([]byte, error) {
 	for try := 0; ; try++ {
 		req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader([]byte(body)))
@@ -171,7 +188,10 @@ func ask(ctx context.Context, hc *http.Client, method, url, body string) ([]byte
 			return nil, err
 		case res.StatusCode < 300:
 			return text, nil
-		case try < 5 && (res.StatusCode == http.StatusConflict || res.StatusCode == http.StatusServiceUnavailable):
+		case try < askTries && (res.StatusCode == http.StatusConflict || res.StatusCode == http.StatusServiceUnavailable):
+			if err := rig.Pause(ctx, askPause); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		return nil, fmt.Errorf("%s %s: %s: %.200s", method, url, res.Status, text)
