@@ -214,6 +214,9 @@ func (h *hostBuilder) spec() (map[string]any, error) {
 	if n.AutomatedClean != nil && !*n.AutomatedClean {
 		spec["automatedCleaningMode"] = "disabled"
 	}
+	if m := h.machine; m != nil && m.address.FastInspect && strings.HasSuffix(n.InspectInterface, "redfish") {
+		spec["inspectionMode"] = record.InspectionModeFast
+	}
 	if n.DisablePowerOff {
 		spec["disablePowerOff"] = true
 	}

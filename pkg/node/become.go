@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"reflect"
+	"strings"
 
 	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,6 +37,7 @@ func (s *Store) become(ctx context.Context, dr *draft, was, is *ironic.Node) err
 	if err := dr.machine(was, is); err != nil {
 		return err
 	}
+	dr.inspection(was, is)
 	if err := s.learnDrive(dr, is); err != nil {
 		return err
 	}
@@ -144,6 +146,20 @@ func (dr *draft) machine(was, is *ironic.Node) error {
 	}
 	return nil
 }
+
+// inspection says who looks at the hardware: the agent, or the BMC alone.
+func (dr *draft) inspection(was, is *ironic.Node) {
+	switch before, meant := byBMC(was.InspectInterface), byBMC(is.InspectInterface); {
+	case before == meant && !dr.new:
+	case meant:
+		dr.host.Spec.InspectionMode = record.InspectionModeFast
+	case before:
+		dr.host.Spec.InspectionMode = ""
+	}
+}
+
+// byBMC reports whether an inspect interface is one that boots nothing.
+func byBMC(inspect string) bool { return strings.HasSuffix(inspect, "redfish") }
 
 // instance puts an instance on the node, or takes it off.
 func (dr *draft) instance(id *string) error {

@@ -162,6 +162,12 @@ func showDriver(d *ironic.Node, n *Node, known credentials) {
 	if boot != "" && !inWords {
 		d.BootInterface = boot
 	}
+	switch fast := b.Spec.InspectionMode == record.InspectionModeFast; {
+	case fast && !byBMC(d.InspectInterface):
+		d.InspectInterface = byDefault["power"] // the driver's way to speak Redfish
+	case !fast && byBMC(d.InspectInterface):
+		d.InspectInterface = byDefault["inspect"]
+	}
 }
 
 // showInstance shows what is, or is to be, on the machine's disk.

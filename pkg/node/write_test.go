@@ -35,7 +35,7 @@ func full() ironic.Node {
 		NetworkData:  ironic.Object{"links": []any{}},
 		Traits:       []string{"CUSTOM_A"}, ResourceClass: new("big"), Owner: new("o"), Lessee: new("l"), Shard: new("s"), Description: new("here"),
 		InstanceName: new("i"), Protected: true, ProtectedReason: new("p"), Retired: true, RetiredReason: new("r"), ConductorGroup: "g",
-		AutomatedClean: new(false), DisablePowerOff: true, Maintenance: true, MaintenanceReason: new("m"), BootInterface: "redfish-virtual-media",
+		AutomatedClean: new(false), DisablePowerOff: true, Maintenance: true, MaintenanceReason: new("m"), BootInterface: "redfish-virtual-media", InspectInterface: "redfish",
 		InstanceUUID: new("11111111-1111-4111-8111-111111111111"), TargetRAIDConfig: ironic.Object{"logical_disks": []any{}},
 	}
 }
@@ -84,7 +84,7 @@ func TestDocumentReadsAsItWasWritten(t *testing.T) {
 	if diff := cmp.Diff(metal3.BareMetalHostSpec{
 		BMC:             metal3.BMCDetails{Address: "redfish-virtualmedia://10.0.0.3:443/redfish/v1/Systems/1", DisableCertificateVerification: true},
 		RootDeviceHints: &metal3.RootDeviceHints{MinSizeGigabytes: 10}, BootMode: metal3.UEFISecureBoot, Description: "here",
-		AutomatedCleaningMode: metal3.CleaningModeDisabled, DisablePowerOff: true, Online: true,
+		AutomatedCleaningMode: metal3.CleaningModeDisabled, DisablePowerOff: true, Online: true, InspectionMode: record.InspectionModeFast,
 		ConsumerRef: &corev1.ObjectReference{APIVersion: "ingot.dev/v1alpha1", Kind: "NodeInstance", Namespace: "default", Name: "11111111-1111-4111-8111-111111111111"},
 	}, spec); diff != "" {
 		t.Error(diff)
@@ -139,6 +139,14 @@ func TestKubectlsChangeShowsAtOnce(t *testing.T) {
 				return []any{n.Driver, n.DriverInfo["ipmi_address"], n.BootInterface, n.PowerInterface}
 			},
 			want: []any{"ipmi", "10.0.0.6", "ipxe", "ipmitool"},
+		},
+		{
+			name: "inspection by the agent", change: func(b *metal3.BareMetalHost) { b.Spec.InspectionMode = "" },
+			shows: func(n *Node) any { return n.InspectInterface }, want: "agent",
+		},
+		{
+			name: "inspection by the BMC alone", change: func(b *metal3.BareMetalHost) { b.Spec.InspectionMode = record.InspectionModeFast },
+			shows: func(n *Node) any { return n.InspectInterface }, want: "redfish",
 		},
 		{name: "description", change: func(b *metal3.BareMetalHost) { b.Spec.Description = "there" }, shows: func(n *Node) any { return *n.Description }, want: "there"},
 		{

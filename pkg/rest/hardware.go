@@ -63,7 +63,7 @@ var hardwareTypes = []hardware{
 		interfaces: map[string][]string{
 			"bios": {"idrac-redfish", "redfish", "no-bios"}, "boot": slices.Concat(networkBoot, []string{"idrac-redfish-virtual-media", "redfish-virtual-media", "redfish-https"}),
 			"console": {"no-console", "redfish-graphical"}, "deploy": agentDeploy,
-			"firmware": {"redfish", "no-firmware"}, "inspect": {"agent", "no-inspect"}, "management": {"idrac-redfish", "redfish"},
+			"firmware": {"redfish", "no-firmware"}, "inspect": {"agent", "idrac-redfish", "redfish", "no-inspect"}, "management": {"idrac-redfish", "redfish"},
 			"network": {"noop"}, "power": {"idrac-redfish", "redfish"}, "raid": {"idrac-redfish", "redfish", "agent", "no-raid"}, "rescue": {"no-rescue"},
 			"storage": {"noop", "external"}, "vendor": {"idrac-redfish", "redfish", "no-vendor"},
 		},
@@ -92,7 +92,7 @@ var hardwareTypes = []hardware{
 		interfaces: map[string][]string{
 			"bios": {"redfish", "no-bios"}, "boot": slices.Concat(networkBoot, []string{"redfish-virtual-media", "redfish-https"}),
 			"console": {"no-console", "redfish-graphical"}, "deploy": agentDeploy,
-			"firmware": {"redfish", "no-firmware"}, "inspect": {"agent", "no-inspect"}, "management": {"redfish"},
+			"firmware": {"redfish", "no-firmware"}, "inspect": {"agent", "redfish", "no-inspect"}, "management": {"redfish"},
 			"network": {"noop"}, "power": {"redfish"}, "raid": {"redfish", "agent", "no-raid"}, "rescue": {"no-rescue"},
 			"storage": {"noop", "external"}, "vendor": {"redfish", "no-vendor"},
 		},

@@ -36,11 +36,10 @@ const statusFields = "uuid,provision_state,target_provision_state,power_state,ta
 
 // phase is a part of a machine's life, asked for by one request.
 type phase struct {
-	what    string
-	prepare func(context.Context) error // before the clock; nil: nothing
-	ask     func(h *host) (method, path, body string)
-	learn   func(h *host, uuid string)
-	done    func(status) bool // nil: the answer is the end
+	what  string
+	ask   func(h *host) (method, path, body string)
+	learn func(h *host, uuid string)
+	done  func(status) bool // nil: the answer is the end
 }
 
 // part is what a phase cost for all hosts.
@@ -64,15 +63,13 @@ func (s *side) phases() []phase {
 	power := func(target string) phase {
 		return set(target, "power", target, func(n status) bool { return n.PowerState == target && n.TargetPowerState == "" })
 	}
-	inspect := provision("inspect out of band", "inspect", "manageable")
-	inspect.prepare = s.beforeInspect
 	return []phase{
 		{what: "create a node", ask: s.node, learn: func(h *host, uuid string) { h.uuid = uuid }},
 		{what: "create its port", ask: func(h *host) (string, string, string) {
 			return http.MethodPost, "/v1/ports", fmt.Sprintf(`{"node_uuid": %q, "address": %q}`, h.uuid, h.MAC)
 		}},
 		provision("verify BMC access (manage)", "manage", "manageable"),
-		inspect,
+		provision("inspect out of band", "inspect", "manageable"),
 		provision("provide, cleaning off", "provide", "available"),
 		power("power on"),
 		power("power off"),
@@ -97,7 +94,7 @@ const enrolled = 5
 
 func (s *side) node(h *host) (method, path, body string) {
 	text, _ := json.Marshal(object{ // texts and truth values cannot fail
-		"driver": "redfish", "name": h.Name, "resource_class": "baremetal", "automated_clean": false, "inspect_interface": s.inspect,
+		"driver": "redfish", "name": h.Name, "resource_class": "baremetal", "automated_clean": false, "inspect_interface": "redfish",
 		"driver_info": object{
 			"redfish_address": h.url, "redfish_system_id": h.BMC().SystemPath(),
 			"redfish_username": h.Username, "redfish_password": h.Password,
@@ -118,11 +115,6 @@ func (s *side) live(ctx context.Context, count int) error {
 	hc := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}
 	defer hc.CloseIdleConnections()
 	for _, p := range s.phases() {
-		if p.prepare != nil {
-			if err := p.prepare(ctx); err != nil {
-				return fmt.Errorf("before %s: %w", p.what, err)
-			}
-		}
 		if err := s.lead(ctx, hc, r, p); err != nil {
 			return fmt.Errorf("%s: %w", p.what, err)
 		}

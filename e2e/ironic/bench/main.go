@@ -29,10 +29,6 @@ import (
 	"syscall"
 	"time"
 
-	metal3 "github.com/metal3-io/baremetal-operator/apis/metal3.io/v1alpha1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
@@ -69,9 +65,9 @@ func run(ctx context.Context, args []string, out, diag io.Writer) error {
 	defer cancel()
 	img := serveImage()
 	defer img.Close()
-	sides := []side{{name: "ingot", inspect: "agent", image: img}}
+	sides := []side{{name: "ingot", image: img}}
 	if reference != "" {
-		s := side{name: "Ironic", url: strings.TrimRight(reference, "/"), inspect: "redfish", image: img}
+		s := side{name: "Ironic", url: strings.TrimRight(reference, "/"), image: img}
 		for _, p := range strings.Split(pids, ",") {
 			pid, err := strconv.Atoi(p)
 			if err != nil {
@@ -96,7 +92,6 @@ func run(ctx context.Context, args []string, out, diag io.Writer) error {
 	}
 	sides[0].url, sides[0].pids = server.REST, []int{server.Pid()}
 	sides[0].boot = fmt.Sprintf("http://127.0.0.1:%d", ports.HTTP)
-	sides[0].beforeInspect = func(ctx context.Context) error { return inspectFast(ctx, server) }
 	// One side after the other: both would like all the cores.
 	for i := range sides {
 		if err := sides[i].run(ctx, hosts, count, each, diag); err != nil {
@@ -124,26 +119,6 @@ func (s *side) run(ctx context.Context, hosts, count int, each time.Duration, di
 	}
 	fmt.Fprintf(diag, "%s: %d nodes\n", s.name, count)
 	return s.measure(ctx, count, each)
-}
-
-// inspectFast has ingot inspect through the BMC, as Ironic does where a node's
-// inspect_interface is redfish. That is said at the other door, BareMetalHost's.
-func inspectFast(ctx context.Context, server *rig.Server) error {
-	c, err := server.Client()
-	if err != nil {
-		return err
-	}
-	var all metal3.BareMetalHostList
-	if err := c.List(ctx, &all); err != nil {
-		return err
-	}
-	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec": {"inspectionMode": "fast"}}`))
-	for i := range all.Items {
-		if err := c.Patch(ctx, &all.Items[i], patch); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func start(ctx context.Context, binary, dir string, ports rig.Ports, image string) (*rig.Server, error) {

@@ -21,10 +21,8 @@ type side struct {
 	url  string
 	pids []int
 
-	boot          string                      // where its machines boot from; empty: nowhere
-	inspect       string                      // their inspect_interface
-	beforeInspect func(context.Context) error // nil: nothing
-	image         *image                      // what they are told to run
+	boot  string // where its machines boot from; empty: nowhere
+	image *image // what they are told to run
 
 	parts   []part
 	figures []figure
