@@ -8,6 +8,10 @@
 // dead server left its hosts in. Kills are aimed at the phases with the fewest,
 // some come at random; a table of them is printed.
 //
+// TestREST does the same to machines that clients of the REST door lead. Its kills are
+// aimed between a change and its answer, where a write of several objects is cut; it
+// gets three for four that INGOT_KILLS names.
+//
 // What happens is drawn from a seed, which is printed; INGOT_SEED repeats it, as
 // far as a race with a kill can be repeated. INGOT_KILLS says how many kills the
 // simulated journey gets: with 120 and more (200 without it) each phase must have

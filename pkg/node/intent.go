@@ -183,12 +183,10 @@ func (s *Store) finish(ctx context.Context, k types.NamespacedName, i *intent, c
 	if i.Delete {
 		return nil
 	}
-	n = s.byKey(k)
-	if err := s.writeAttributes(ctx, n, func(a *v1alpha1.NodeAttributes) { settle(a, i) }); err != nil {
-		return err
-	}
+	// Before the intent is gone: nobody else would know of them.
 	s.drop(ctx, k.Namespace, i.Drop)
-	return nil
+	n = s.byKey(k)
+	return s.writeAttributes(ctx, n, func(a *v1alpha1.NodeAttributes) { settle(a, i) })
 }
 
 // settle is what an intent's last write makes of the attributes.
@@ -394,8 +392,8 @@ func (s *Store) newAttributes(k types.NamespacedName, id string) *v1alpha1.NodeA
 	}
 }
 
-// drop deletes Secrets of ours, which the controller may have marked as in use. One
-// that stays does no harm: it goes with its host.
+// drop deletes Secrets of ours, which the controller may have marked as in use: one
+// that stays would keep its mark when its host goes.
 func (s *Store) drop(ctx context.Context, namespace string, names []string) {
 	for _, name := range names {
 		secret := &corev1.Secret{}

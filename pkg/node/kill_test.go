@@ -256,3 +256,44 @@ func TestNextRequestFinishes(t *testing.T) {
 		t.Errorf("%d nodes", got)
 	}
 }
+
+// A Secret that is replaced goes along with the change, whenever the process dies: the
+// controller's mark would keep it when its host goes.
+func TestReplacedSecretGoes(t *testing.T) {
+	change := func(w *world) error {
+		n := w.node("Rack4.Unit7")
+		d := n.Clone()
+		d.Extra, d.DriverInfo["redfish_password"] = nil, "secret2"
+		_, err := w.store.Update(w.Context(), n, d)
+		return err
+	}
+	marked := func() *world {
+		w := newWorld(t)
+		w.create(full())
+		var all corev1.SecretList
+		w.must(w.api.List(t.Context(), &all))
+		for i := range all.Items {
+			all.Items[i].Finalizers = []string{"baremetalhost.metal3.io/secret"}
+			w.must(w.api.Update(t.Context(), &all.Items[i]))
+		}
+		w.restart()
+		return w
+	}
+	whole := marked()
+	first := whole.writes
+	whole.must(change(whole))
+	for k := 3; k <= whole.writes-first; k++ { // before that nothing is changed
+		for _, lost := range []bool{false, true} {
+			w := marked()
+			w.kill, w.lost = w.writes+k, lost
+			_ = change(w)
+			w.restart()
+			w.must(w.store.Replay(t.Context()))
+			var all corev1.SecretList
+			w.must(w.api.List(t.Context(), &all))
+			if len(all.Items) != 1 || all.Items[0].Name != w.host("rack4.unit7").Spec.BMC.CredentialsName {
+				t.Errorf("write %d, lost %v: %d Secrets", k, lost, len(all.Items))
+			}
+		}
+	}
+}

@@ -23,9 +23,6 @@ func (s *Store) Replay(ctx context.Context) error { return s.replay(ctx, true) }
 func (s *Store) Watch(ctx context.Context, tell func(error)) {
 	tick := time.NewTicker(tooOld)
 	defer tick.Stop()
-	if err := s.replay(ctx, true); err != nil {
-		tell(err)
-	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -91,7 +91,9 @@ func AskOf(rec *v1alpha1.HostRecord) *host.Ask {
 
 // lostNode is the course of a host of which no status is known: it rests where its
 // spec says, and what was asked for was done, or is not done any more. Only of a
-// host that is new nothing can have been done yet.
+// host that is new nothing can have been done yet; and one that rests in enroll may be
+// new as well: a crash between the first writes of its two statuses leaves the same.
+// Another look at its BMC does no harm.
 func lostNode(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord) host.Node {
 	var n host.Node
 	switch {
@@ -100,7 +102,8 @@ func lostNode(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord) host.Node {
 	case unborn(b) && bornNode(b) != "":
 		n.Hold = bornHold(b)
 	}
-	if a := AskOf(rec); a != nil && (!unborn(b) || n.Hold != host.Enroll) {
+	a := AskOf(rec)
+	if a != nil && (n.Hold != host.Enroll || !unborn(b) && a.Verb != host.VerbManage) {
 		n.Asked = a.N
 	}
 	return n

@@ -83,6 +83,16 @@ func TestLoadNode(t *testing.T) {
 			want: host.Node{Hold: host.CleanFailed, Asked: 4},
 		},
 		{
+			name: "one status written, and asked before the other was", change: func(b *metal3.BareMetalHost) { fromREST(b); used(b) },
+			rec:  &v1alpha1.HostRecord{Spec: v1alpha1.HostRecordSpec{Hold: host.Enroll, Ask: asked}},
+			want: host.Node{Hold: host.Enroll},
+		},
+		{
+			name: "the same, and switched", change: func(b *metal3.BareMetalHost) { fromREST(b); used(b) },
+			rec:  &v1alpha1.HostRecord{Spec: v1alpha1.HostRecordSpec{Hold: host.Enroll, Ask: &v1alpha1.Ask{N: 4, Verb: host.VerbPowerOn}}},
+			want: host.Node{Hold: host.Enroll, Asked: 4},
+		},
+		{
 			name: "all statuses lost", rec: &v1alpha1.HostRecord{Spec: v1alpha1.HostRecordSpec{Hold: host.Manageable, Ask: asked}},
 			want: host.Node{Hold: host.Manageable, Asked: 4},
 		},

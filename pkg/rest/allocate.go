@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,10 +91,8 @@ func (s *Server) allocate(ctx context.Context, o *node.Object) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range s.Nodes.List() {
-		if n.InstanceUUID != nil && *n.InstanceUUID == o.UUID {
-			return s.settleAllocation(ctx, o, n.UUID, "")
-		}
+	if of := s.holds(o.UUID); of != "" {
+		return s.settleAllocation(ctx, o, of, "")
 	}
 	nodes, why := s.candidates(o, w)
 	if why != nil {
@@ -238,9 +237,20 @@ var releasable = []ironic.State{
 	ironic.Verifying, ironic.AdoptFail, ironic.RescueFail, ironic.UnrescueFail, ironic.ServiceHold, ironic.ServiceFail,
 }
 
-// dropAllocation lets go of an allocation's node, then deletes it.
+// holds is the UUID of the node that an instance is on; empty: of none.
+func (s *Server) holds(instance string) string {
+	for _, n := range s.Nodes.List() {
+		if n.InstanceUUID != nil && *n.InstanceUUID == instance {
+			return n.UUID
+		}
+	}
+	return ""
+}
+
+// dropAllocation lets go of an allocation's node, then deletes it. An allocation that
+// was cut short does not name its node yet.
 func (s *Server) dropAllocation(ctx context.Context, o *node.Object) error {
-	if err := s.release(ctx, o.Node, o.UUID); err != nil {
+	if err := s.release(ctx, cmp.Or(o.Node, s.holds(o.UUID)), o.UUID); err != nil {
 		return err
 	}
 	return s.Nodes.DeleteObject(ctx, o)

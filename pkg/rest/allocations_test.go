@@ -247,6 +247,30 @@ func TestAllocationIsFinishedAfterARestart(t *testing.T) {
 	}
 }
 
+// An allocation that was cut short lets go of the node that it took when its client
+// gives it up.
+func TestAllocationThatWasCutShortIsDropped(t *testing.T) {
+	for left := range 12 {
+		d := newDoor(t)
+		id := d.free("n1", "big")
+		real := d.nodes.Client
+		d.nodes.Client = &dying{real, left}
+		code, _, _ := d.do(http.MethodPost, "/v1/allocations", body{"name": "a", "resource_class": "big"})
+		d.nodes.Client = real
+		if code != http.StatusCreated {
+			continue
+		}
+		// What a change of one node left half done is replayed at the start.
+		if err := d.nodes.Replay(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.want(http.StatusNoContent, http.MethodDelete, "/v1/allocations/a", nil)
+		if n, _ := d.nodes.Get(id); n.InstanceUUID != nil || n.AllocationUUID != nil {
+			t.Errorf("%d writes: the node keeps instance %v of allocation %v", left, n.InstanceUUID, n.AllocationUUID)
+		}
+	}
+}
+
 // What was given back elsewhere takes its allocation with it.
 func TestAllocationGoesWithItsInstance(t *testing.T) {
 	d := newDoor(t)
@@ -277,8 +301,6 @@ func TestBootMACIsFinishedAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.nodes.Observe(b)
-	later := d.s.Now().Add(2 * atRest)
-	d.s.Now = func() time.Time { return later }
 	if err := d.s.FinishInterrupted(t.Context()); err != nil {
 		t.Fatal(err)
 	}

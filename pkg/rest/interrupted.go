@@ -41,9 +41,11 @@ func (s *Server) FinishInterrupted(ctx context.Context) error {
 	}
 	r := s.portResource()
 	seen := map[string]bool{}
+	// However fresh a port is: it does no harm to be the second who gives a host its
+	// address, and without one the machine cannot be inspected.
 	for _, o := range s.Nodes.Objects(node.KindPort) {
 		n, ok := s.Nodes.Get(o.Node)
-		if !ok || n.Host == nil || n.Host.Spec.BootMACAddress != "" || seen[o.Node] || now.Sub(o.Created) < atRest {
+		if !ok || n.Host == nil || n.Host.Spec.BootMACAddress != "" || seen[o.Node] {
 			continue
 		}
 		d, err := s.kept.doc(r, o)

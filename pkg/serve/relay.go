@@ -148,11 +148,18 @@ func (p *peers) ask(r *http.Request, door string, body []byte) (a *rest.Answer, 
 type relayed struct {
 	token string
 	door  http.Handler
+	whole <-chan struct{} // closed once the door knows all nodes
 }
 
 func (d relayed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get(replicaHeader)), []byte(d.token)) != 1 {
 		http.Error(w, "this door is for other replicas", http.StatusUnauthorized)
+		return
+	}
+	select {
+	case <-d.whole:
+	default: // to the other replica this is no answer of the REST door
+		http.Error(w, "this replica does not know its nodes yet", http.StatusServiceUnavailable)
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), relayedKey{}, true))

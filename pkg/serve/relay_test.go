@@ -27,11 +27,13 @@ type relayRig struct {
 	at    string // URL of the other's REST door
 	door  string // of the owner, over HTTPS
 	back  string // of the other
+	whole chan struct{}
 }
 
 func newRelayRig(t *testing.T) *relayRig {
 	t.Helper()
-	r := &relayRig{t: t, ca: newCA(t), other: newRestRig(t, "redfish"), owner: newRestRig(t, "redfish")}
+	r := &relayRig{t: t, ca: newCA(t), other: newRestRig(t, "redfish"), owner: newRestRig(t, "redfish"), whole: make(chan struct{})}
+	close(r.whole)
 	r.other.share.epoch.Store(0)
 	r.door = r.replica(r.owner)
 	r.back = r.replica(r.other)
@@ -48,7 +50,7 @@ func (r *relayRig) replica(of *restRig) string {
 	r.t.Cleanup(p.relays.CloseIdleConnections)
 	of.machine.peers, of.door.Relay = p, of.machine.relay
 	mux := http.NewServeMux()
-	mux.Handle(relayPath+"/", relayed{token: p.token, door: of.door})
+	mux.Handle(relayPath+"/", relayed{token: p.token, door: of.door, whole: r.whole})
 	return replicaAt(r.t, r.ca, mux)
 }
 
@@ -81,6 +83,16 @@ func (r *relayRig) ask(status int, method, path, body string, headers ...string)
 }
 
 // A client of the wrong replica gets the right one's answer, as if that had been asked.
+// An owner that does not know its nodes yet says nothing of them.
+func TestRelayToOwnerThatHasJustStarted(t *testing.T) {
+	r := newRelayRig(t)
+	r.whole = make(chan struct{})
+	r.leads(r.replica(r.owner))
+	if got, _ := r.ask(http.StatusServiceUnavailable, http.MethodGet, "management/boot_device", ""); !strings.Contains(got, "its REST door is not there: 503") {
+		t.Error(got)
+	}
+}
+
 func TestRelayToOwner(t *testing.T) {
 	r := newRelayRig(t)
 	before := r.other.board.Stats().Requests

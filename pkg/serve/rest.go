@@ -21,8 +21,9 @@ import (
 )
 
 // restDoor returns what answers the Ironic-compatible door, from memory that the
-// manager's watches keep.
-func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager, m *restMachines) (http.Handler, error) {
+// manager's watches keep, and what is closed once they have filled it and what an
+// earlier life left half done is finished.
+func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager, m *restMachines) (http.Handler, <-chan struct{}, error) {
 	store := node.NewStore(mgr.GetClient(), mgr.GetAPIReader(), "default", time.Now, uuid.NewString)
 	if name, err := os.Hostname(); err == nil {
 		store.Conductor = name
@@ -31,38 +32,49 @@ func (s *service) restDoor(ctx context.Context, mgr ctrl.Manager, m *restMachine
 	for _, kind := range []client.Object{&metal3.BareMetalHost{}, &v1alpha1.HostRecord{}, &v1alpha1.NodeAttributes{}, &v1alpha1.NodeResource{}, &corev1.Secret{}} {
 		informer, err := mgr.GetCache().GetInformer(ctx, kind)
 		if err != nil {
-			return nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
+			return nil, nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
 		}
 		seen, err := informer.AddEventHandler(watched(store))
 		if err != nil {
-			return nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
+			return nil, nil, fmt.Errorf("watching %T for the REST door: %w", kind, err)
 		}
 		synced = append(synced, seen.HasSynced)
 	}
-	if err := mgr.Add(replayer{store, s.Log}); err != nil {
-		return nil, err
+	whole := make(chan struct{})
+	if err := mgr.Add(replayer{store, synced, whole, s.Log}); err != nil {
+		return nil, nil, err
 	}
 	authenticate, err := s.authenticate()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	door := rest.New(rest.Options{Nodes: store, Machines: m, Relay: m.relay, Authenticate: authenticate, Log: s.Log, Now: time.Now})
 	if err := door.Check(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return door, mgr.Add(finisher{door, synced, s.Log})
+	return door, whole, mgr.Add(finisher{door, synced, s.Log})
 }
 
 // replayer finishes changes that were interrupted, on every replica.
 type replayer struct {
-	store *node.Store
-	log   *slog.Logger
+	store  *node.Store
+	synced []toolscache.InformerSynced
+	whole  chan<- struct{} // closed when the first are
+	log    *slog.Logger
 }
 
 func (r replayer) Start(ctx context.Context) error {
-	r.store.Watch(ctx, func(err error) {
+	tell := func(err error) {
 		r.log.Warn("a change at the REST door is not finished; it is tried again", "err", err)
-	})
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), r.synced...) {
+		return nil // the end came first
+	}
+	if err := r.store.Replay(ctx); err != nil {
+		tell(err)
+	}
+	close(r.whole)
+	r.store.Watch(ctx, tell)
 	return nil
 }
 

@@ -239,13 +239,13 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		},
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
-	door, err := s.restDoor(ctx, mgr, &restMachines{
+	door, whole, err := s.restDoor(ctx, mgr, &restMachines{
 		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, peers: peers, door: s.httpsURL(), patience: machinePatience, base: actions,
 	})
 	if err != nil {
 		return err
 	}
-	secure, err := s.secureDoor(hosts, agents, peers, store, hub, cons, own, door)
+	secure, err := s.secureDoor(hosts, agents, peers, store, hub, cons, own, relayed{token: peers.token, door: door, whole: whole})
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,15 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 	servers[1].MaxHeaderBytes = restHeaders // other replicas' clients' tokens
 	serve("boot HTTP", servers[0], s.l.http)
 	serve("HTTPS", servers[1], tls.NewListener(s.l.https, doorTLS))
-	serve("REST", restServer, restListener)
+	// Who comes before the nodes are known waits: to him they would be gone, and their
+	// names free.
+	wg.Go(func() {
+		select {
+		case <-whole:
+			serve("REST", restServer, restListener)
+		case <-actions.Done():
+		}
+	})
 	// From an earlier start the API may still ask a door that is gone, and takes
 	// no BareMetalHost until it is told of this one.
 	if s.Embedded {
@@ -445,7 +453,7 @@ func (s *service) manager(scheme *runtime.Scheme, counts *metric.Set) (ctrl.Mana
 }
 
 // secureDoor is everything behind HTTPS.
-func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, peers *peers, store *blob.Store, hub *engine.Hub, cons *consoles, own string, restDoor http.Handler) (http.Handler, error) {
+func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, peers *peers, store *blob.Store, hub *engine.Hub, cons *consoles, own string, forReplicas http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	agents.Register(mux)
 	hooks, err := admission.Handler(s.direct)
@@ -456,7 +464,7 @@ func (s *service) secureDoor(hosts *controller.Hosts, agents *agentapi.Server, p
 		mux.Handle("POST "+path, hooks)
 	}
 	mux.Handle("POST "+engine.FirstBootPath, firstBoot{hosts: hosts, ca: s.ca, peers: peers})
-	mux.Handle(relayPath+"/", relayed{token: peers.token, door: restDoor})
+	mux.Handle(relayPath+"/", forReplicas)
 	mux.Handle("POST "+seenPath, sightings{token: peers.token, saw: hosts.SawOf})
 	mux.Handle("POST "+engine.EventsPath, newBMCEvents(hosts))
 	ops := &operators{kube: auth.Kube{Client: s.direct, ClientCA: s.ClientCA}, store: store, hub: hub, consoles: cons, base: own, owner: hosts.Door}
