@@ -47,7 +47,7 @@ bench: build ## figures beside the budgets of the design
 	$(GO) run ./e2e/scale --binary $(BIN)/ingot --hosts 5000 --timeout 45m
 	$(GO) run ./e2e/poll
 	$(GO) run ./e2e/ironic/bench --binary $(BIN)/ingot
-	$(GO) run ./e2e/ironic/bench --binary $(BIN)/ingot --nodes 10000
+	$(GO) run ./e2e/ironic/bench --binary $(BIN)/ingot --nodes 10000 --hosts 0
 
 bench-ironic: build ## REST beside a real Ironic, which is installed (root)
 	@hack/ironic-bench.sh $(BIN)/ingot

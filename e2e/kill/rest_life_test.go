@@ -336,7 +336,7 @@ func (n *led) remove(ctx context.Context) error {
 		return err
 	}
 	if err := n.door.get(ctx, "/nodes/"+n.id, nil); !is404(err) {
-		return fmt.Errorf("a deleted node is still shown: %v", err)
+		return fmt.Errorf("a deleted node is still shown: %w", err)
 	}
 	return nil
 }
