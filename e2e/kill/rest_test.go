@@ -27,7 +27,7 @@ import (
 )
 
 // restPatience bounds every way from one rest to the next, kills on the way included.
-const restPatience = 90 * time.Second
+const restPatience = 4 * time.Minute
 
 // restMachines are led through the REST door at a time.
 const restMachines = 6
@@ -351,7 +351,7 @@ func (n *led) holds(ctx context.Context) error {
 func (n *led) settled(ctx context.Context, is restNode) error {
 	name, _ := is.Internal["ingot_host"].(string)
 	_, name, _ = strings.Cut(name, "/")
-	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, restPatience)
 	defer cancel()
 	for {
 		a := &v1alpha1.NodeAttributes{}
