@@ -26,10 +26,11 @@ type ledLife struct {
 	todo   []host.Action
 	at     time.Time
 	boots  int
-	writes int // so far
-	every  int // so many writes, one is not carried out; 0: none is lost
-	kill   int // the first of those
-	erased int // cleanings
+	agent  string // the boot whose agent runs
+	writes int    // so far
+	every  int    // so many writes, one is not carried out; 0: none is lost
+	kill   int    // the first of those
+	erased int    // cleanings
 	wrote  []string
 }
 
@@ -75,6 +76,7 @@ func (l *ledLife) settle() {
 			}
 		}
 		if op := l.h.Op; op != nil && op.Phase == host.PhaseHello && l.h.Boot != nil && !l.h.Boot.Redeemed {
+			l.agent = l.h.Boot.ID
 			l.step(host.Hello{BootID: l.h.Boot.ID})
 		}
 		if len(l.todo) == 0 && l.h.Op == nil {
@@ -95,7 +97,9 @@ func (l *ledLife) do(a host.Action) {
 	case a.Verb == host.SetPower && a.Power == host.ChangeOn:
 		o.Power = host.PowerOn
 	case a.Verb == host.SetPower:
-		o.Power = host.PowerOff
+		o.Power, l.agent = host.PowerOff, ""
+	case a.Verb == host.RunStep && (l.h.Boot == nil || l.h.Boot.ID != l.agent):
+		l.t.Fatalf("killed at write %d of %d: %s is asked of the agent of %+v, and that of %q runs", l.kill, l.every, a.Step, l.h.Boot, l.agent)
 	case a.Verb == host.OrderBoot:
 		l.boots++
 		o.BootID = fmt.Sprintf("boot-%d", l.boots)

@@ -51,7 +51,12 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 		h.InventoryBoot = r.Inventory.Boot
 	}
 	h.Media, h.Ramdisk = fromMedia(r.Media), fromRamdisk(r.Ramdisk)
-	if r.Boot != nil {
+	op := r.Operation
+	ongoing := op != nil && belongs(host.OpKind(op.Kind), h.State)
+	// An operation that ends by stopping the machine ends the boot: a crash may come
+	// when the state alone says so.
+	stopped := op != nil && !ongoing && host.Phase(op.Phase) == host.PhaseStop
+	if r.Boot != nil && !stopped {
 		h.Boot = &host.Boot{ID: r.Boot.ID, Ordered: when(r.Boot.Ordered), Redeemed: r.Boot.Redeemed != nil}
 		if h.Boot.Redeemed {
 			// In the course of an operation the BareMetalHost is not told of power
@@ -59,7 +64,7 @@ func Load(b *metal3.BareMetalHost, rec *v1alpha1.HostRecord, w host.Wants) host.
 			h.Power = host.PowerOn
 		}
 	}
-	if op := r.Operation; op != nil && belongs(host.OpKind(op.Kind), h.State) {
+	if ongoing {
 		h.Op = &host.Op{
 			Kind: host.OpKind(op.Kind), Phase: host.Phase(op.Phase), StepID: op.StepID, Hard: op.Hard,
 			Started: when(op.Started), Since: when(op.PhaseStarted),
