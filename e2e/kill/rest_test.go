@@ -37,7 +37,7 @@ const restMachines = 6
 // change and its answer. What was acknowledged is there, what was asked for is done
 // once, and of nodes that were deleted nothing is left.
 func TestREST(t *testing.T) {
-	seed, kills := seeded(t), killsOf(t)*3/4 // a life here has less to wait for than TestSimulated's
+	seed, kills := seeded(t), killsOf(t)/2 // each is a start that twenty stages wait for
 	dir := keptDir(t)
 	p, err := rig.NewPorts()
 	must(t, err)
