@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +22,6 @@ import (
 	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/e2e/rig"
 	"github.com/ingot-metal/ingot/pkg/lab/fleet"
-	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
 )
 
 // restPatience bounds every way from one rest to the next, kills on the way included.
@@ -38,27 +36,8 @@ const restMachines = 6
 // once, and of nodes that were deleted nothing is left.
 func TestREST(t *testing.T) {
 	seed, kills := seeded(t), killsOf(t)/2 // each is a start that twenty stages wait for
-	dir := keptDir(t)
-	p, err := rig.NewPorts()
-	must(t, err)
-	img := rig.NewImages()
-	t.Cleanup(img.Close)
-	boot, err := rig.Pretended(dir)
-	must(t, err)
-	journal, file, err := simbmc.OpenJournal(filepath.Join(dir, "journal.jsonl"), nil)
-	must(t, err)
-	t.Cleanup(func() { _ = file.Close() })
-	f, err := fleet.New(fleet.Config{
-		Count: restMachines, Seed: seed, Prefix: "rest", BootURL: fmt.Sprintf("http://127.0.0.1:%d", p.HTTP), Journal: journal,
-		Protocols: []fleet.Protocol{fleet.RedfishHTTP, fleet.IPMI, fleet.RedfishTLS},
-		Firmware:  []simbmc.BootMode{simbmc.ModeUEFI, simbmc.ModeLegacy},
-		Latency:   40 * time.Millisecond, POST: 100 * time.Millisecond,
-	})
-	must(t, err)
-	t.Cleanup(f.Close)
-
-	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.Host(),
-		"--retry-unit", "200ms", "--boot-timeout", "2m")
+	l := newPretended(t, seed, restMachines, "rest")
+	s := l.server
 	must(t, s.Start())
 	must(t, s.WaitReady(t.Context()))
 	c, err := s.Client()
@@ -68,9 +47,9 @@ func TestREST(t *testing.T) {
 	began := time.Now()
 	g, ctx := errgroup.WithContext(t.Context())
 	g.Go(func() error { return k.run(ctx) })
-	for i, m := range f.Machines() {
+	for i, m := range l.machines {
 		n := &led{
-			subject: &subject{w: &waves{journal: journal}, m: m, name: m.Name}, c: c, door: door, k: k, images: img, number: i,
+			subject: &subject{w: &waves{journal: l.journal}, m: m, name: m.Name}, c: c, door: door, k: k, images: l.images, number: i,
 			r: rand.New(rand.NewPCG(seed, uint64(100+i))),
 		}
 		g.Go(func() error { return n.run(ctx) })
@@ -81,7 +60,7 @@ func TestREST(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, nothingLeft(t.Context(), c, t.Logf))
-	must(t, journal.Err())
+	must(t, l.journal.Err())
 	if k.cuts() < kills/4 {
 		t.Errorf("%d of %d kills cut a change off from its answer: too few to say anything", k.cuts(), kills)
 	}

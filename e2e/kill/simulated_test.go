@@ -37,10 +37,16 @@ var noticed = []string{
 	fleet.KindOSUp, fleet.KindGuest, fleet.KindStuck,
 }
 
-// TestSimulated takes twelve pretended machines through enrol, provision,
-// deprovision and delete, in waves, while the server is killed.
-func TestSimulated(t *testing.T) {
-	seed, kills := seeded(t), killsOf(t)
+// pretended is a server that is not started yet, and machines that it can boot.
+type pretended struct {
+	server   *rig.Server
+	machines []*fleet.Machine
+	images   *rig.Images
+	journal  *simbmc.Journal
+}
+
+func newPretended(t *testing.T, seed uint64, count int, prefix string) pretended {
+	t.Helper()
 	dir := keptDir(t)
 	p, err := rig.NewPorts()
 	must(t, err)
@@ -52,20 +58,27 @@ func TestSimulated(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	f, err := fleet.New(fleet.Config{
-		Count: simulatedHosts, Seed: seed, BootURL: fmt.Sprintf("http://127.0.0.1:%d", p.HTTP), Journal: journal,
+		Count: count, Seed: seed, Prefix: prefix, BootURL: fmt.Sprintf("http://127.0.0.1:%d", p.HTTP), Journal: journal,
 		Protocols: []fleet.Protocol{fleet.RedfishHTTP, fleet.IPMI, fleet.RedfishTLS},
 		Firmware:  []simbmc.BootMode{simbmc.ModeUEFI, simbmc.ModeLegacy},
 		Latency:   40 * time.Millisecond, POST: 100 * time.Millisecond,
 	})
 	must(t, err)
 	t.Cleanup(f.Close)
-
 	s := newServer(t, dir, p, "--boot-files", boot, "--allow-loopback", img.Host(),
 		"--retry-unit", "200ms", "--boot-timeout", "2m")
+	return pretended{s, f.Machines(), img, journal}
+}
+
+// TestSimulated takes twelve pretended machines through enrol, provision,
+// deprovision and delete, in waves, while the server is killed.
+func TestSimulated(t *testing.T) {
+	seed, kills := seeded(t), killsOf(t)
+	l := newPretended(t, seed, simulatedHosts, "")
 	// Three in each phase are for a run of two hundred; a short one has time for less.
 	least := min(3, kills/40)
 	d := &driver{
-		s: s, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, least: least, strays: time.Second,
+		s: l.server, r: rand.New(rand.NewPCG(seed, 1)), kills: kills, least: least, strays: time.Second,
 		table: map[string]int{}, done: make(chan struct{}), logf: t.Logf,
 		wanted: []string{
 			registering, inspectingBoot, inspectingAgent, preparingClean, available, provisionImage, provisionBoot,
@@ -74,15 +87,15 @@ func TestSimulated(t *testing.T) {
 	}
 	began := time.Now()
 	c := d.begin(t, min(5, kills/5))
-	w := &waves{c: c, v: d.v, d: d, images: img, journal: journal, r: rand.New(rand.NewPCG(seed, 2))}
-	for i, m := range f.Machines() {
+	w := &waves{c: c, v: d.v, d: d, images: l.images, journal: l.journal, r: rand.New(rand.NewPCG(seed, 2))}
+	for i, m := range l.machines {
 		w.subjects = append(w.subjects, &subject{w: w, m: m, r: rand.New(rand.NewPCG(seed, uint64(100+i)))})
 	}
 
 	g, ctx := errgroup.WithContext(t.Context())
 	g.Go(func() error { return d.run(ctx) })
 	g.Go(func() error { return w.run(ctx) })
-	err = g.Wait()
+	err := g.Wait()
 	t.Logf("seed %d: %d waves in %s\n%s", seed, w.count, time.Since(began).Round(time.Second), d.report())
 	problems := d.v.met()
 	t.Logf("problems that hosts met: %v", problems)
@@ -92,7 +105,7 @@ func TestSimulated(t *testing.T) {
 	if len(problems) > 0 {
 		t.Errorf("hosts met problems, though nothing but the server ever failed: %v", problems)
 	}
-	must(t, journal.Err())
+	must(t, l.journal.Err())
 	t.Logf("%d kills must hit each phase %d times", kills, least)
 	if missed := d.missed(least); len(missed) > 0 {
 		t.Errorf("fewer than %d kills in: %s", least, strings.Join(missed, ", "))

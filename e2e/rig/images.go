@@ -43,10 +43,14 @@ func (i *Images) Image(seed uint64) Picture {
 	return Picture{URL: fmt.Sprintf("%s/%d.raw", i.srv.URL, seed), Digest: hex.EncodeToString(sum[:]), Size: imageBytes}
 }
 
-func content(seed uint64) []byte {
-	b := make([]byte, imageBytes)
+func content(seed uint64) []byte { return Noise(fmt.Sprint("image ", seed), imageBytes) }
+
+// Noise is n bytes that do not compress, the same for the same name, of which the
+// first 32 bytes count.
+func Noise(name string, n int) []byte {
+	b := make([]byte, n)
 	var key [32]byte
-	copy(key[:], fmt.Sprint("image ", seed))
+	copy(key[:], name)
 	_, _ = rand.NewChaCha8(key).Read(b) // never fails
 	return b
 }

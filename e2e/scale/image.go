@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
 // imageBytes is the size of the image that is deployed: small, since it is not
@@ -24,12 +25,7 @@ type image struct {
 
 // serveImage makes bytes that do not compress, the same each time.
 func serveImage() (*image, error) {
-	raw := make([]byte, imageBytes)
-	var seed [32]byte
-	copy(seed[:], "ingot scale image")
-	if _, err := rand.NewChaCha8(seed).Read(raw); err != nil {
-		return nil, err
-	}
+	raw := rig.Noise("ingot scale image", imageBytes)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err

@@ -51,8 +51,7 @@ func (c *Hosts) heed(l *live, w *host.Wants) {
 // REST door declares what goes with its next ask.
 func (c *Hosts) followPower(ctx context.Context, l *live, before host.Host) {
 	h := &l.h
-	awaited := h.Node.Verb == host.VerbAdopt || h.Node.Verb == host.VerbSoftOff
-	if !h.FollowsPower() || !awaited && before.Power == h.Power && before.Node == h.Node {
+	if !h.FollowsPower() || !h.Node.AwaitsOnline() && before.Power == h.Power && before.Node == h.Node {
 		return
 	}
 	b := l.objs.BMH.DeepCopy()
@@ -62,7 +61,7 @@ func (c *Hosts) followPower(ctx context.Context, l *live, before host.Host) {
 		return
 	}
 	c.Log.Warn("spec.online does not follow the machine's power yet", "host", h.Key, "err", err)
-	if awaited { // the verb waits for that
+	if h.Node.AwaitsOnline() { // the verb waits for that
 		k := client.ObjectKeyFromObject(l.objs.BMH)
 		time.AfterFunc(time.Second, func() { c.enqueue(k) })
 	}

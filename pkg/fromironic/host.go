@@ -214,7 +214,7 @@ func (h *hostBuilder) spec() (map[string]any, error) {
 	if n.AutomatedClean != nil && !*n.AutomatedClean {
 		spec["automatedCleaningMode"] = "disabled"
 	}
-	if m := h.machine; m != nil && m.address.FastInspect && strings.HasSuffix(n.InspectInterface, "redfish") {
+	if m := h.machine; m != nil && m.address.FastInspect && node.InspectsByBMC(n.InspectInterface) {
 		spec["inspectionMode"] = record.InspectionModeFast
 	}
 	if n.DisablePowerOff {

@@ -410,7 +410,7 @@ func (e *explorer) check(before, h Host, as []Action, path string) {
 	}
 	settled := h.Gone || h.Wants.Paused || h.Detached || h.State == Unmanaged || h.State == Available ||
 		h.State == Provisioned || h.State == ExternallyProvisioned ||
-		h.Node.Hold != "" || h.Wants.Maintenance || (h.Node.Verb == VerbAdopt || h.Node.Verb == VerbSoftOff) && h.FollowsPower()
+		h.Node.Hold != "" || h.Wants.Maintenance || h.Node.AwaitsOnline() && h.FollowsPower()
 	if atRest && !settled {
 		fail("stuck: nothing is done and nothing is awaited")
 	}

@@ -86,6 +86,10 @@ type Node struct {
 // Led reports whether the REST door has ever led the host.
 func (n Node) Led() bool { return n != Node{} }
 
+// AwaitsOnline reports whether the verb ends once spec.online says what the machine's
+// power is.
+func (n Node) AwaitsOnline() bool { return n.Verb == VerbAdopt || n.Verb == VerbSoftOff }
+
 // Leads says where a verb leads from a state in which a node rests, when all goes
 // well (ironic/common/state_machine.py). A cleaning that was asked for leads back to
 // where it came from.

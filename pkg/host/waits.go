@@ -30,7 +30,7 @@ func (h Host) Waits() string {
 		return "the next try"
 	case h.Op != nil:
 		return h.Op.waits()
-	case h.Node.Verb == VerbAdopt, h.Node.Verb == VerbSoftOff:
+	case h.Node.AwaitsOnline():
 		return "spec.online to become what the machine's power is"
 	case h.State == Unmanaged:
 		return "spec.bmc.address and spec.bmc.credentialsName to be set"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ingot-metal/ingot/api/ironic"
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/record"
 )
 
 // Asked is what a client asks of a node's life cycle.
@@ -259,31 +260,10 @@ func (dr *draft) withoutAgent(a Asked) error {
 			return refuse("The %s step %s.%s requires booting a ramdisk, which disable_ramdisk rules out.", a.Verb, st.Interface, st.Step)
 		}
 	}
-	if a.Verb == ironic.VerbClean && arraysDue(dr.host) {
+	if a.Verb == ironic.VerbClean && record.SoftRAIDDue(dr.host) {
 		return refuse("Cleaning makes or deletes the software RAID that spec.raid declares otherwise than it is: that requires booting a ramdisk, which disable_ramdisk rules out.")
 	}
 	return nil
-}
-
-// arraysDue reports whether a cleaning has the agent make or delete software RAID,
-// whatever its steps are (pkg/host, makesRAID).
-func arraysDue(b *metal3.BareMetalHost) bool {
-	if is := b.Status.Provisioning.RAID; is != nil && is.SoftwareRAIDVolumes != nil && len(is.SoftwareRAIDVolumes) == 0 {
-		return true // what is on the disks is not known
-	}
-	return arraysOf(b.Spec.RAID) != arraysOf(b.Status.Provisioning.RAID)
-}
-
-// arraysOf are the software RAID volumes of a configuration, as a text to compare.
-func arraysOf(c *metal3.RAIDConfig) string {
-	if c == nil || len(c.SoftwareRAIDVolumes) == 0 {
-		return ""
-	}
-	out, err := json.Marshal(c.SoftwareRAIDVolumes)
-	if err != nil {
-		return err.Error() // differs from every list
-	}
-	return string(out)
 }
 
 // noRAID declares that there are to be no volumes.

@@ -149,7 +149,7 @@ func (dr *draft) machine(was, is *ironic.Node) error {
 
 // inspection says who looks at the hardware: the agent, or the BMC alone.
 func (dr *draft) inspection(was, is *ironic.Node) {
-	switch before, meant := byBMC(was.InspectInterface), byBMC(is.InspectInterface); {
+	switch before, meant := InspectsByBMC(was.InspectInterface), InspectsByBMC(is.InspectInterface); {
 	case before == meant && !dr.new:
 	case meant:
 		dr.host.Spec.InspectionMode = record.InspectionModeFast
@@ -158,8 +158,8 @@ func (dr *draft) inspection(was, is *ironic.Node) {
 	}
 }
 
-// byBMC reports whether an inspect interface is one that boots nothing.
-func byBMC(inspect string) bool { return strings.HasSuffix(inspect, "redfish") }
+// InspectsByBMC reports whether an inspect interface is one that boots nothing.
+func InspectsByBMC(inspect string) bool { return strings.HasSuffix(inspect, "redfish") }
 
 // instance puts an instance on the node, or takes it off.
 func (dr *draft) instance(id *string) error {

@@ -163,9 +163,9 @@ func showDriver(d *ironic.Node, n *Node, known credentials) {
 		d.BootInterface = boot
 	}
 	switch fast := b.Spec.InspectionMode == record.InspectionModeFast; {
-	case fast && !byBMC(d.InspectInterface):
+	case fast && !InspectsByBMC(d.InspectInterface):
 		d.InspectInterface = byDefault["power"] // the driver's way to speak Redfish
-	case !fast && byBMC(d.InspectInterface):
+	case !fast && InspectsByBMC(d.InspectInterface):
 		d.InspectInterface = byDefault["inspect"]
 	}
 }

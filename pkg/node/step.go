@@ -128,9 +128,10 @@ func (w work) deployStep() ironic.Object {
 	if w.live {
 		return w.ramdiskStep()
 	}
+	if w.entersAgent() {
+		return stepOf("deploy", "deploy", 100)
+	}
 	switch w.phase {
-	case host.PhaseOff, host.PhaseRamdiskMedia, host.PhaseNetBoot, host.PhaseOrder, host.PhaseStart, host.PhaseHello, host.PhaseInspect:
-		return stepOf("deploy", "deploy", 100) // into the agent, which is awaited
 	case host.PhaseDisk, host.PhaseWrite:
 		if w.method == "" {
 			return stepOf("deploy", "write_image", 80)
@@ -149,6 +150,16 @@ func (w work) deployStep() ironic.Object {
 	return ironic.Object{}
 }
 
+// entersAgent reports whether the machine is on its way into the agent, or that one
+// looks around.
+func (w work) entersAgent() bool {
+	switch w.phase {
+	case host.PhaseOff, host.PhaseRamdiskMedia, host.PhaseNetBoot, host.PhaseOrder, host.PhaseStart, host.PhaseHello, host.PhaseInspect:
+		return true
+	}
+	return false
+}
+
 // ramdiskStep is the only one of Ironic's deploy interface ramdisk.
 func (w work) ramdiskStep() ironic.Object {
 	switch w.phase {
@@ -161,9 +172,10 @@ func (w work) ramdiskStep() ironic.Object {
 // prepareStep: RAID that is made in the course of a deployment goes by one name in
 // Ironic, whether volumes are made or deleted for it.
 func (w work) prepareStep() ironic.Object {
-	switch w.phase {
-	case host.PhaseOff, host.PhaseRamdiskMedia, host.PhaseNetBoot, host.PhaseOrder, host.PhaseStart, host.PhaseHello, host.PhaseInspect:
+	if w.entersAgent() {
 		return stepOf("deploy", "deploy", 100)
+	}
+	switch w.phase {
 	case host.PhaseSoftRAID:
 		return ownStep("raid", "apply_configuration")
 	case host.PhaseChange, host.PhaseRestart, host.PhaseSettle:

@@ -26,6 +26,19 @@ func softRAID(c *metal3.RAIDConfig) string {
 	return string(text)
 }
 
+// wantedSoftRAID is softRAID of what is declared: an empty list declares none.
+func wantedSoftRAID(c *metal3.RAIDConfig) string {
+	if text := softRAID(c); text != host.RAIDUnknown {
+		return text
+	}
+	return ""
+}
+
+// SoftRAIDDue reports whether a preparation has the agent make or delete arrays.
+func SoftRAIDDue(b *metal3.BareMetalHost) bool {
+	return wantedSoftRAID(b.Spec.RAID) != softRAID(b.Status.Provisioning.RAID)
+}
+
 // SoftVolumes reads what softRAID wrote.
 func SoftVolumes(text string) ([]metal3.SoftwareRAIDVolume, error) {
 	if text == "" {

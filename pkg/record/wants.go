@@ -42,9 +42,7 @@ func Wants(b *metal3.BareMetalHost, secret *corev1.Secret) host.Wants {
 		SecureBoot:            b.Spec.BootMode == metal3.UEFISecureBoot,
 	}
 	w.Image = deployed(b.Spec.Image, b.Spec.CustomDeploy)
-	if text := softRAID(b.Spec.RAID); text != host.RAIDUnknown {
-		w.SoftRAID = text
-	}
+	w.SoftRAID = wantedSoftRAID(b.Spec.RAID)
 	_, w.Paused = b.Annotations[metal3.PausedAnnotation]
 	if v, ok := b.Annotations[metal3.DetachedAnnotation]; ok {
 		w.Detach = detach(v)

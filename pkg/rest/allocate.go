@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -230,13 +229,6 @@ func deref(s *string) string {
 	return *s
 }
 
-// releasable are the states with a target in which a node may be changed
-// (ironic/common/states.py UPDATE_ALLOWED_STATES).
-var releasable = []ironic.State{
-	ironic.DeployFail, ironic.Inspecting, ironic.InspectFail, ironic.InspectWait, ironic.CleanFail, ironic.Error,
-	ironic.Verifying, ironic.AdoptFail, ironic.RescueFail, ironic.UnrescueFail, ironic.ServiceHold, ironic.ServiceFail,
-}
-
 // holds is the UUID of the node that an instance is on; empty: of none.
 func (s *Server) holds(instance string) string {
 	for _, n := range s.Nodes.List() {
@@ -250,7 +242,11 @@ func (s *Server) holds(instance string) string {
 // dropAllocation lets go of an allocation's node, then deletes it. An allocation that
 // was cut short does not name its node yet.
 func (s *Server) dropAllocation(ctx context.Context, o *node.Object) error {
-	if err := s.release(ctx, cmp.Or(o.Node, s.holds(o.UUID)), o.UUID); err != nil {
+	of := o.Node
+	if of == "" {
+		of = s.holds(o.UUID)
+	}
+	if err := s.release(ctx, of, o.UUID); err != nil {
 		return err
 	}
 	return s.Nodes.DeleteObject(ctx, o)

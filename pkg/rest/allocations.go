@@ -212,7 +212,7 @@ func removedAllocation(c *call, was *object) error {
 		return nil
 	}
 	state := provisionState(n)
-	if n.TargetProvisionState != nil && !slices.Contains(releasable, state) {
+	if n.TargetProvisionState != nil && !patchable(state) {
 		return conflict("Cannot remove allocation %s for node %s, because the node is in state %s where updates are not allowed (and maintenance mode is off)", was.id, n.UUID, state)
 	}
 	if state == ironic.Active {

@@ -119,7 +119,7 @@ func ofNode(c *call) (func(*node.Object) bool, error) {
 
 // list answers a page of all that is in what in picks; nil: of all.
 func (r *resource) list(c *call, detail bool, in func(*node.Object) bool) (*reply, error) {
-	known := []string{"limit", "marker", "sort_key", "sort_dir"}
+	known := slices.Clone(pageQuery)
 	for _, f := range r.filters {
 		known = append(known, f.Name)
 	}

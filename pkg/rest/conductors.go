@@ -59,7 +59,7 @@ func (r Conductor) doc() (doc, error) {
 }
 
 func listConductors(c *call) (*reply, error) {
-	if err := c.knows("limit", "marker", "sort_key", "sort_dir", "fields", "detail"); err != nil {
+	if err := c.knows(append([]string{"fields", "detail"}, pageQuery...)...); err != nil {
 		return nil, err
 	}
 	detail, _, err := flag(c.URL.Query(), "detail")

@@ -211,15 +211,21 @@ func touches(changes []change, field string) bool {
 	return slices.ContainsFunc(changes, func(ch change) bool { return ch.root() == field })
 }
 
+// patchable reports whether a node on its way from a state may be changed
+// (ironic/common/states.py UPDATE_ALLOWED_STATES): Inspecting is what 1.39 closed.
+func patchable(st ironic.State) bool {
+	row, _ := node.RowOf(st)
+	return row.Patch || st == ironic.Inspecting
+}
+
 // updatable reports whether a node may be patched in the state that it is in.
 func updatable(n *ironic.Node, changes []change, v ironic.Version) error {
 	if n.Maintenance && len(changes) == 1 && changes[0].Op == "remove" && changes[0].Path == "/instance_uuid" {
 		return nil // the way out for an instance that is stuck
 	}
 	st := stateOf(n)
-	row, _ := node.RowOf(st)
 	switch {
-	case n.TargetProvisionState != nil && *n.TargetProvisionState != "" && !row.Patch && st != ironic.Inspecting: // which 1.39 closed
+	case n.TargetProvisionState != nil && *n.TargetProvisionState != "" && !patchable(st):
 		return conflict("Node %s can not be updated while a state transition is in progress.", n.UUID)
 	case st == ironic.Inspecting && v >= 39:
 		return conflict("Cannot update node \"%s\" while it is in state \"%s\".", n.UUID, st)

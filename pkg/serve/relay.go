@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -152,8 +151,7 @@ type relayed struct {
 }
 
 func (d relayed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if subtle.ConstantTimeCompare([]byte(r.Header.Get(replicaHeader)), []byte(d.token)) != 1 {
-		http.Error(w, "this door is for other replicas", http.StatusUnauthorized)
+	if !ofReplica(w, r.Header.Get(replicaHeader), d.token) {
 		return
 	}
 	select {

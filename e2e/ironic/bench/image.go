@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"time"
+
+	"github.com/ingot-metal/ingot/e2e/rig"
 )
 
 // image is what is deployed, and a kernel and a ramdisk that nobody starts. It is
@@ -21,10 +22,7 @@ type image struct {
 const imageBytes = 1 << 20
 
 func serveImage() *image {
-	raw := make([]byte, imageBytes)
-	var seed [32]byte
-	copy(seed[:], "ingot bench image")
-	_, _ = rand.NewChaCha8(seed).Read(raw) // never fails
+	raw := rig.Noise("ingot bench image", imageBytes)
 	sum := sha256.Sum256(raw)
 	// Ironic fetches what has no date (or that of the epoch, which is not sent) again
 	// for every node.
