@@ -95,7 +95,7 @@ func (s *System) logServices(ctx context.Context, op string) ([]logService, erro
 				out = append(out, l)
 			}
 		}
-		if err != nil && passable(ctx, err) {
+		if err != nil && passable(err) {
 			return nil
 		}
 		return err
@@ -124,7 +124,7 @@ func (s *System) logServices(ctx context.Context, op string) ([]logService, erro
 		if err == nil {
 			err = add(string(v.Logs))
 		}
-		if err != nil && !passable(ctx, err) {
+		if err != nil && !passable(err) {
 			return nil, err
 		}
 	}
@@ -194,7 +194,7 @@ func (s *System) entries(ctx context.Context, op, uri string, limit int) ([]bmc.
 		}
 		p = page{}
 		if _, err := s.e.get(ctx, op, next, &p); err != nil {
-			if !passable(ctx, err) {
+			if !passable(err) {
 				return nil, err
 			}
 			break // what there is
@@ -232,7 +232,7 @@ func (s *System) singleEntries(ctx context.Context, op string, p page, limit int
 		a, err := s.e.do(ctx, call{op: op, method: http.MethodGet, uri: refOf(raw).id})
 		if err == nil {
 			read = append(read, a.body)
-		} else if !passable(ctx, err) {
+		} else if !passable(err) {
 			return nil, err
 		}
 	}

@@ -35,7 +35,7 @@ func (e *Endpoint) gather(ctx context.Context, op, uri string, most, single int)
 	}
 	all, more, err := p.all(most, func(uri string, out *page) (bool, error) {
 		_, err := e.get(ctx, op, uri, out)
-		if err != nil && passable(ctx, err) {
+		if err != nil && passable(err) {
 			return false, nil
 		}
 		return err == nil, err
@@ -61,7 +61,7 @@ func (e *Endpoint) gather(ctx context.Context, op, uri string, most, single int)
 			}
 			single--
 			a, err := e.do(ctx, call{op: op, method: http.MethodGet, uri: m.uri})
-			if err != nil && !passable(ctx, err) {
+			if err != nil && !passable(err) {
 				return out, err
 			}
 			if err != nil {
@@ -117,7 +117,7 @@ func (e *Endpoint) firstPage(ctx context.Context, op, uri string) (page, error) 
 	}
 	if root.Features.Expand.NoLinks && !strings.Contains(uri, "?") {
 		_, err = e.get(ctx, op, uri+expandOne, &p)
-		if err == nil || !passable(ctx, err) {
+		if err == nil || !passable(err) {
 			return p, err
 		}
 		p = page{} // offered, but not kept
@@ -127,9 +127,10 @@ func (e *Endpoint) firstPage(ctx context.Context, op, uri string) (page, error) 
 }
 
 // passable reports whether a failed read says something of its resource alone,
-// so that there is a point in reading others.
-func passable(ctx context.Context, err error) bool {
-	if ctx.Err() != nil {
+// so that there is a point in reading others. What the BMC answered stands though
+// the caller has gone since: the next read tells of that.
+func passable(err error) bool {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	switch bmc.ClassOf(err) {

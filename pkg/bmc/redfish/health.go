@@ -87,7 +87,7 @@ func (s *System) Health(ctx context.Context) (bmc.HealthReport, error) {
 			sensors, err = s.sensors(ctx, op, c)
 			report.Sensors = append(report.Sensors, sensors...)
 		}
-		if err != nil && !passable(ctx, err) {
+		if err != nil && !passable(err) {
 			return report, err
 		}
 	}
@@ -106,7 +106,7 @@ func (s *System) sensors(ctx context.Context, op string, c enclosure) ([]bmc.Sen
 			single = 0
 		}
 		all, err := s.e.gather(ctx, op, string(c.Sensors), maxSensors, single)
-		if err != nil && !passable(ctx, err) {
+		if err != nil && !passable(err) {
 			return nil, err
 		}
 		out, kinds := decodeSensors(all.members)

@@ -91,7 +91,7 @@ func (s *System) lamp(ctx context.Context, op string) (string, lamps, error) {
 	for _, uri := range cs.Links.Chassis[:min(len(cs.Links.Chassis), maxChassis)] {
 		c := lamps{blinks: cs.blinks}
 		if _, err := s.e.get(ctx, op, string(uri), &c); err != nil {
-			if !passable(ctx, err) {
+			if !passable(err) {
 				return "", c, err
 			}
 			continue
@@ -125,7 +125,7 @@ func (s *System) SetIndicator(ctx context.Context, lit bool) error {
 		if _, last = s.patch(ctx, op, uri, body); last == nil {
 			last = s.awaitLamp(ctx, op, uri, lit)
 		}
-		if last == nil || !passable(ctx, last) {
+		if last == nil || !passable(last) {
 			return last
 		}
 	}

@@ -64,7 +64,7 @@ func (s *System) insert(ctx context.Context, op string, r bmc.MediaRequest) (vir
 		// whether that went well the insertion will show.
 		for _, v := range all {
 			if v.cd() && v.holds() {
-				if _, err := s.eject(ctx, op, v); err != nil && (bmc.ClassOf(err) == bmc.Precondition || !passable(ctx, err)) {
+				if _, err := s.eject(ctx, op, v); err != nil && (bmc.ClassOf(err) == bmc.Precondition || !passable(err)) {
 					return virtualMedia{}, err
 				}
 			}
@@ -212,7 +212,7 @@ func (s *System) EjectMedia(ctx context.Context, slot string) error {
 			continue
 		}
 		if _, err := s.eject(ctx, op, v); err != nil {
-			if !passable(ctx, err) {
+			if !passable(err) {
 				return err
 			}
 			last = err
@@ -238,7 +238,7 @@ func (s *System) eject(ctx context.Context, op string, v virtualMedia) (virtualM
 	}
 	secret := urlSecrets(string(v.Image))
 	err := s.orderEject(ctx, op, v)
-	if err != nil && !passable(ctx, err) {
+	if err != nil && !passable(err) {
 		return v, secret.scrub(err)
 	}
 	if err != nil {

@@ -68,7 +68,7 @@ func (w *treeWalk) get(ctx context.Context, what, uri string, out any) (bool, er
 	if err == nil {
 		return true, nil
 	}
-	if !passable(ctx, err) {
+	if !passable(err) {
 		return false, err
 	}
 	w.skip(what, reasonOf(err))
@@ -84,7 +84,7 @@ func (w *treeWalk) getExpanded(ctx context.Context, what, uri string, out any) (
 		if err == nil {
 			return true, nil
 		}
-		if !passable(ctx, err) {
+		if !passable(err) {
 			return false, err
 		}
 		if notFound(err) {

@@ -75,7 +75,7 @@ func (s *System) mediaSlots(ctx context.Context, op string) ([]virtualMedia, err
 		return err
 	}
 	if s.has(quirk.MediaOnSystem) {
-		if last = system(); last != nil && !passable(ctx, last) {
+		if last = system(); last != nil && !passable(last) {
 			return nil, last
 		}
 	}
@@ -86,7 +86,7 @@ func (s *System) mediaSlots(ctx context.Context, op string) ([]virtualMedia, err
 		}
 		for _, uri := range managers {
 			found, err := s.managerSlots(ctx, op, uri)
-			if err != nil && !passable(ctx, err) {
+			if err != nil && !passable(err) {
 				return nil, err
 			}
 			if err != nil {

@@ -41,7 +41,7 @@ func (s *System) oldSensors(ctx context.Context, op string, c enclosure) ([]bmc.
 		a, err := s.e.get(ctx, op, string(uri), &struct{}{})
 		if err == nil {
 			out = append(out, decodeOldSensors(a.body)...)
-		} else if !passable(ctx, err) {
+		} else if !passable(err) {
 			return out, err
 		}
 	}
@@ -106,7 +106,7 @@ func (s *System) environment(ctx context.Context, op string, c enclosure) ([]bmc
 			Power       excerpt       `json:"PowerWatts"`
 			Fans        list[excerpt] `json:"FanSpeedsPercent"`
 		}
-		if _, err := s.e.get(ctx, op, string(c.Metrics), &m); err != nil && !passable(ctx, err) {
+		if _, err := s.e.get(ctx, op, string(c.Metrics), &m); err != nil && !passable(err) {
 			return nil, err
 		}
 		var out []bmc.Sensor
@@ -150,7 +150,7 @@ func (s *System) cooling(ctx context.Context, op, uri string) ([]bmc.Sensor, err
 		var m struct {
 			Readings list[excerpt] `json:"TemperatureReadingsCelsius"`
 		}
-		if _, err := s.e.get(ctx, op, string(sub.Metrics), &m); err != nil && !passable(ctx, err) {
+		if _, err := s.e.get(ctx, op, string(sub.Metrics), &m); err != nil && !passable(err) {
 			return nil, err
 		}
 		for _, r := range m.Readings {
@@ -161,7 +161,7 @@ func (s *System) cooling(ctx context.Context, op, uri string) ([]bmc.Sensor, err
 		return out, nil
 	}
 	all, err := s.e.gather(ctx, op, string(sub.Fans), maxSensors, singleSensors)
-	if err != nil && !passable(ctx, err) {
+	if err != nil && !passable(err) {
 		return out, err
 	}
 	for _, m := range all.members {
