@@ -63,6 +63,7 @@ type Machine struct {
 
 	session *session
 	idle    *time.Timer
+	used    time.Time // when the session was last of use
 	closed  bool
 
 	walking chan struct{}           // held by whoever walks the sensors' repository
@@ -169,6 +170,7 @@ func (m *Machine) attempt(ctx context.Context, op string, f func(*session) error
 	if err != nil && !errors.As(err, &code) {
 		m.drop(ctx) // silence: the session may be gone, the next caller opens another
 	} else {
+		m.used = time.Now()
 		m.idle = time.AfterFunc(m.o.Idle, m.expire)
 	}
 	return classify(ctx, op, err)
@@ -194,13 +196,13 @@ func (m *Machine) drop(ctx context.Context) {
 	m.session = nil
 }
 
-// expire ends a session that nobody uses.
+// expire ends a session that nobody uses. It waits for its turn: the last user may
+// not have given it back yet.
 func (m *Machine) expire() {
-	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
+	m.turn <- struct{}{}
+	defer func() { <-m.turn }()
+	if time.Since(m.used) >= m.o.Idle {
 		m.drop(context.Background())
-	default: // in use again
 	}
 }
 
