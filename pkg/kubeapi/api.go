@@ -36,6 +36,7 @@ import (
 	"k8s.io/kubernetes/pkg/controlplane/apiserver/options"
 	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 	kubeoptions "k8s.io/kubernetes/pkg/kubeapiserver/options"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	storagerest "k8s.io/kubernetes/pkg/registry/storage/rest"
 	certapproval "k8s.io/kubernetes/plugin/pkg/admission/certificates/approval"
 	certsigning "k8s.io/kubernetes/plugin/pkg/admission/certificates/signing"
@@ -82,6 +83,7 @@ func newAPI(ctx context.Context, c apiConfig) (runnable, *rest.Config, error) {
 		return nil, nil, err
 	}
 	generic.EffectiveVersion = namedVersion{generic.EffectiveVersion}
+	generic.DisabledPostStartHooks.Insert(rbacrest.PostStartHookName) // writeRoles does it
 
 	kubeConfig, initializers, err := cp.CreateConfig(completed, generic, informers, nil, storage, c.services, nil)
 	if err != nil {

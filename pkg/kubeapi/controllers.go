@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
 	"k8s.io/kubernetes/pkg/controller/namespace"
 	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 )
 
 const (
@@ -33,6 +35,10 @@ const (
 // startControllers runs those controllers of kube-controller-manager that an API
 // without pods still needs.
 func (s *Server) startControllers() error {
+	_, roles, err := rbacrest.RESTStorageProvider{}.PostStartHook()
+	if err != nil {
+		return fmt.Errorf("assemble RBAC's built-in roles: %w", err)
+	}
 	var ctx context.Context
 	ctx, s.stopControllers = context.WithCancel(context.Background())
 	s.controllersDone = make(chan struct{})
@@ -47,7 +53,23 @@ func (s *Server) startControllers() error {
 		wg.Go(func() { run(ctx) })
 	}
 	go func() { wg.Wait(); close(s.controllersDone) }()
+	go s.writeRoles(ctx, roles) // not waited for: it cannot be cut short
 	return nil
+}
+
+// writeRoles writes RBAC's built-in roles until that has worked. As a hook of the
+// API server it would end the process, by klog.Fatal, when it has not worked within
+// thirty seconds: on a slow machine, and after a stop within its first second.
+func (s *Server) writeRoles(ctx context.Context, write genericapiserver.PostStartHookFunc) {
+	for ctx.Err() == nil {
+		err := write(genericapiserver.PostStartHookContext{Context: ctx, LoopbackClientConfig: s.loopback})
+		if err == nil {
+			return
+		}
+		if ctx.Err() == nil {
+			s.log.WarnContext(ctx, "RBAC's built-in roles could not be written yet, trying again", "err", err)
+		}
+	}
 }
 
 func newControllers(ctx context.Context, loopback *rest.Config, ca []byte) ([]func(context.Context), error) {

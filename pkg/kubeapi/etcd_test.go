@@ -112,7 +112,7 @@ func TestEndsByItself(t *testing.T) {
 	s.etcd.Server.Stop()
 	select {
 	case <-s.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("Done is not closed")
 	}
 	if err := s.Err(); err == nil || !strings.Contains(err.Error(), "etcd ended") {
@@ -123,7 +123,7 @@ func TestEndsByItself(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	t.Logf("stop: %v", s.Stop(ctx))
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("stopping took %v, though its context ended after one second", took)
 	}
 }

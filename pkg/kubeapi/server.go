@@ -28,7 +28,7 @@ const (
 	// a long write-ahead log to replay takes its time.
 	startTimeout = 3 * time.Minute
 	// stopTimeout bounds a stop, whoever still watches.
-	stopTimeout = 8 * time.Second
+	stopTimeout = 20 * time.Second
 	// embeddedLabel on kube-system tells our tools that this is no cluster.
 	embeddedLabel = "ingot.dev/embedded"
 )
@@ -177,9 +177,7 @@ func (s *Server) serve(ctx context.Context, c apiConfig) error {
 	return nil
 }
 
-// waitReady polls /readyz. The hook that writes RBAC's built-in roles never
-// finishes within its first second (it begins with a sleep of one), and an
-// administrator does not need them, so it is not waited for.
+// waitReady polls /readyz.
 func (s *Server) waitReady(ctx context.Context) error {
 	client, err := kubernetes.NewForConfig(s.RESTConfig())
 	if err != nil {
@@ -188,8 +186,7 @@ func (s *Server) waitReady(ctx context.Context) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		answer, err := client.RESTClient().Get().AbsPath("/readyz").
-			Param("exclude", "poststarthook/rbac/bootstrap-roles").Do(ctx).Raw()
+		answer, err := client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Raw()
 		if err == nil {
 			return nil
 		}
@@ -258,7 +255,7 @@ func orUnknown(err error) error {
 	return err
 }
 
-// Stop ends the server within eight seconds, or sooner if ctx ends, whoever
+// Stop ends the server within twenty seconds, or sooner if ctx ends, whoever
 // still watches: it cuts their connections. Nothing acknowledged is lost by
 // that. An error says what did not end in time; the process should then exit.
 func (s *Server) Stop(ctx context.Context) error {
@@ -298,7 +295,7 @@ func (s *Server) stop(ctx context.Context) error {
 		s.stopAPI()
 		if !wait("", s.apiDone, 1500*time.Millisecond) {
 			s.listener.closeConns()
-			wait("the Kubernetes API", s.apiDone, 3*time.Second)
+			wait("the Kubernetes API", s.apiDone, stopTimeout)
 		}
 		s.listener.closeConns()
 	case s.listener != nil: // nobody serves on it who would close it
