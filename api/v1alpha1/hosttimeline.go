@@ -6,6 +6,13 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // the oldest.
 const MaxTimelineEntries = 50
 
+// How a phase ended.
+const (
+	OutcomeOK      = "ok"
+	OutcomeFailed  = "failed"
+	OutcomeAborted = "aborted"
+)
+
 // HostTimeline is what happened to the BareMetalHost of the same name and
 // namespace, the newest last. It is written once at the end of each phase.
 //

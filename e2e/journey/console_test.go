@@ -102,6 +102,10 @@ func TestNoConsole(t *testing.T) {
 	if text, code := r.cli("console", m.host); code != 1 || !strings.Contains(text, "Serial over LAN") {
 		t.Errorf("console: exit code %d\n%s", code, text)
 	}
+	m.await("explained while it is tried again", func() bool {
+		rep := m.explain()
+		return strings.HasPrefix(rep.Last, "boot-kernel-no-callhome, try ") && rep.Code == "" && len(rep.Do) > 0
+	})
 	m.SetFaults(fleet.Faults{})
 	m.awaitState(metal3.StateAvailable)
 	if got := m.log(simbmc.KindAuth); len(got) != 0 {

@@ -220,9 +220,14 @@ func (h host) input(now time.Time, timeline []v1alpha1.TimelineEntry, p *explain
 		}}
 	}
 	for _, e := range timeline {
-		if e.Took != nil {
-			in.Earlier = append(in.Earlier, explain.Phase{Name: e.Phase, Took: e.Took.Duration})
+		if e.Took == nil {
+			continue
 		}
+		p := explain.Phase{Name: e.Phase, Took: e.Took.Duration}
+		if e.Outcome == v1alpha1.OutcomeFailed {
+			p.Failed = e.Detail
+		}
+		in.Earlier = append(in.Earlier, p)
 	}
 	if h.record == nil {
 		return in

@@ -25,13 +25,13 @@ func (c *Hosts) remember(ctx context.Context, l *live, before host.Host) {
 	e := v1alpha1.TimelineEntry{At: metav1.NewMicroTime(before.StateSince), Phase: string(before.State)}
 	switch {
 	case failed:
-		e.Outcome = "failed"
+		e.Outcome = v1alpha1.OutcomeFailed
 		e.Detail = fmt.Sprintf("%s, try %d", h.Problem.Code, h.Problem.Attempts)
 		e.Took = &metav1.Duration{Duration: h.Problem.Since.Sub(before.StateSince)}
 	case before.State != h.State && before.State != host.None:
-		e.Outcome = "ok"
+		e.Outcome = v1alpha1.OutcomeOK
 		if before.Problem != nil || h.State == host.Deprovisioning && before.State == host.Provisioning {
-			e.Outcome = "aborted"
+			e.Outcome = v1alpha1.OutcomeAborted
 		}
 		e.Took = &metav1.Duration{Duration: h.StateSince.Sub(before.StateSince)}
 	default:

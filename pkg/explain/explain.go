@@ -45,8 +45,9 @@ type Occurrence struct {
 
 // Phase is a part of the journey that is behind the host.
 type Phase struct {
-	Name string        `json:"phase"`
-	Took time.Duration `json:"nanoseconds"`
+	Name   string        `json:"phase"`
+	Took   time.Duration `json:"nanoseconds"`
+	Failed string        `json:"failed,omitempty"` // the code of what ended it, and which try that was
 }
 
 // Report is the answer. Its fields are what [Report.Text] prints.
@@ -59,6 +60,7 @@ type Report struct {
 	Class    Class     `json:"class,omitempty"`
 	Doing    string    `json:"doing,omitempty"`
 	WaitsFor string    `json:"waitsFor,omitempty"`
+	Last     string    `json:"last,omitempty"` // how the try before this one ended
 	Seen     []string  `json:"seen,omitempty"`
 	So       string    `json:"so,omitempty"`
 	Do       []string  `json:"do,omitempty"`
@@ -109,10 +111,36 @@ func Explain(in Input) Report {
 			r.Do = nil
 		}
 	}
+	if r.Code == "" && in.Operation != nil {
+		in.lastTry(&r)
+	}
 	if in.Consumer != "" && r.Code == "" {
 		r.Seen = append(r.Seen, "held by "+clean(in.Consumer))
 	}
 	return r
+}
+
+// lastTry tells, while something is tried again, how that ended the last time.
+func (in Input) lastTry(r *Report) {
+	for i := len(in.Earlier) - 1; i >= 0; i-- {
+		p := in.Earlier[i]
+		if p.Name != in.State {
+			continue // a failed provisioning is undone in between
+		}
+		if p.Failed == "" {
+			return
+		}
+		code, _, _ := strings.Cut(p.Failed, ",")
+		last := Problem{Code: code, Facts: in.facts(nil)}
+		r.Last = clean(p.Failed) + ": " + last.So()
+		if d, ok := Lookup(code); ok {
+			r.Docs = d.Docs()
+		}
+		if len(r.Do) == 0 {
+			r.Do = last.Remedy()
+		}
+		return
+	}
 }
 
 // standStill explains a host that is left alone on purpose, and keeps an older

@@ -56,6 +56,21 @@ func TestExplain(t *testing.T) {
 			Operation: &explain.Operation{Kind: "provision", Phase: "write", Started: since(8 * time.Second), Progress: &explain.Progress{Done: 600 << 20, Total: 2 << 30, Unit: "bytes"}},
 			Earlier:   []explain.Phase{{Name: "registering", Took: time.Second}, {Name: "inspecting", Took: 75 * time.Second}},
 		}},
+		{name: "tried-again", in: explain.Input{
+			Host: "worker-3", State: "inspecting", Since: since(20 * time.Minute), Online: true, Power: "on",
+			Operation: &explain.Operation{Kind: "inspect", Phase: "boot", Started: since(8 * time.Second)},
+			Earlier: []explain.Phase{
+				{Name: "registering", Took: time.Second}, {Name: "inspecting", Took: 9 * time.Minute, Failed: "boot-no-dhcp, try 1"},
+				{Name: "inspecting", Took: 19 * time.Minute, Failed: "boot-kernel-no-callhome, try 2"},
+			},
+		}},
+		{name: "provisioned-again", in: explain.Input{
+			Host: "worker-3", State: "provisioning", Since: since(time.Minute), Online: true, Power: "on", Image: "http://h/i",
+			Operation: &explain.Operation{Kind: "provision", Phase: "boot", Started: since(8 * time.Second)},
+			Earlier: []explain.Phase{
+				{Name: "provisioning", Took: 3 * time.Minute, Failed: "from-the-future, try 1"}, {Name: "deprovisioning", Took: time.Minute},
+			},
+		}},
 		{name: "nobody-works", in: explain.Input{Host: "a", State: "inspecting", Since: since(2 * time.Hour)}},
 		{name: "available", in: explain.Input{Host: "a", State: "available", Since: since(50 * time.Hour)}},
 		{name: "available-off", in: explain.Input{Host: "a", State: "available", Image: "http://h/i"}},

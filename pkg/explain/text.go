@@ -45,6 +45,7 @@ func (r Report) Text() string {
 	if r.Code == "" || r.WaitsFor != r.Class.waits() {
 		line("waits", r.WaitsFor)
 	}
+	line("last", r.Last)
 	line("seen", r.Seen...)
 	line("console", r.console()...)
 	line("so", r.So)
@@ -81,8 +82,15 @@ func (r Report) console() []string {
 
 func before(phases []Phase) string {
 	var parts []string
-	for _, p := range phases {
-		parts = append(parts, p.Name+" "+Duration(p.Took))
+	for i, p := range phases {
+		text := p.Name + " " + Duration(p.Took)
+		if p.Failed != "" {
+			if i+1 < len(phases) && phases[i+1].Name == p.Name && phases[i+1].Failed != "" {
+				continue // the last of several tries stands for them
+			}
+			text += " (" + clean(p.Failed) + ")"
+		}
+		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
 }

@@ -46,7 +46,7 @@ func (s *Store) History(ctx context.Context, n *Node) ([]ironic.HistoryEntry, er
 		if e.Detail != "" {
 			h.Event += " (" + e.Detail + ")"
 		}
-		if e.Outcome != "" && e.Outcome != "ok" {
+		if e.Outcome != "" && e.Outcome != v1alpha1.OutcomeOK {
 			h.Severity = "ERROR"
 		}
 		if st := stateOfPhase(e.Phase); st != "" {
