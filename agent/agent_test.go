@@ -188,7 +188,7 @@ func (s *server) config(d Devices) Config {
 
 func run(t *testing.T, c Config) (End, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return Run(ctx, c)
 }

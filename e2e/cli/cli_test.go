@@ -253,14 +253,14 @@ func (r *running) wait(t *testing.T, want int) {
 		if got != want {
 			t.Fatalf("exit code %d, want %d\n%s%s", got, want, r.out.String(), r.err.String())
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatalf("does not end\n%s%s", r.out.String(), r.err.String())
 	}
 }
 
 func (r *running) until(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !strings.Contains(r.out.String()+r.err.String(), text) {

@@ -112,7 +112,7 @@ func startAPI(t *testing.T, ctx context.Context, hooks string) *kubeapi.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stop, done := context.WithTimeout(context.Background(), 30*time.Second)
+		stop, done := context.WithTimeout(context.Background(), time.Minute)
 		defer done()
 		if err := api.Stop(stop); err != nil {
 			t.Error(err)

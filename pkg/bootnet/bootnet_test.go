@@ -86,7 +86,7 @@ func serve(t *testing.T, path string) *served {
 	case <-ready:
 	case err := <-s.done:
 		t.Fatal(err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it is never ready")
 	}
 	t.Cleanup(cancel)
@@ -189,7 +189,7 @@ func TestUserspaceNetwork(t *testing.T) {
 		if _, err := conn.WriteTo(d.ToBytes(), &net.UDPAddr{IP: net.IPv4bcast, Port: dhcp.ServerPort}); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.After(20 * time.Second); ; {
+		for end := time.After(time.Minute); ; {
 			select {
 			case e := <-s.events:
 				if e.Kind == dhcp.Replied && e.MAC.String() != machine.String() {
@@ -235,7 +235,7 @@ func TestUserspaceNetwork(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "switch") {
 				t.Errorf("it ended with %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("it does not notice that the switch is gone")
 		}
 		listen(t, path)
@@ -260,7 +260,7 @@ func fetch(c *usernet.Stack, name string) (string, error) {
 	if _, err := conn.WriteTo(rrq, &net.UDPAddr{IP: net.IPv4(10, 77, 0, 1), Port: tftpPort}); err != nil {
 		return "", err
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		return "", err
 	}
 	buf := make([]byte, 1024)
@@ -290,7 +290,7 @@ func TestServeStopsWithItsContext(t *testing.T) {
 		if err != nil {
 			t.Errorf("ended with %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not end")
 	}
 }

@@ -109,7 +109,7 @@ func TestConsole(t *testing.T) {
 		{name: "last", host: "w1", last: 2, out: "one [2J\ntwo\n", errOut: "before it failed (boot-no-dhcp)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			keys, hands := io.Pipe()
 			go func() {

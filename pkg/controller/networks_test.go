@@ -78,7 +78,7 @@ func TestNetworksComeAndGo(t *testing.T) {
 	}
 	status := func(want metav1.ConditionStatus, message, address string) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 			if err := c.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
 				t.Fatal(err)
 			}

@@ -453,7 +453,7 @@ func TestServe(t *testing.T) {
 
 	client := listenLoopback(t)
 	defer client.Close()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	if err := client.SetDeadline(deadline); err != nil {
 		t.Fatal(err)
 	}

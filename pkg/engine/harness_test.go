@@ -241,7 +241,7 @@ func (r *rig) do(a host.Action) Post {
 	select {
 	case p := <-r.posts:
 		return p
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		r.t.Fatalf("nothing came of %+v", a)
 		panic("unreachable")
 	}

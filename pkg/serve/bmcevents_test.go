@@ -158,7 +158,7 @@ func TestSwitchedAtThePanel(t *testing.T) {
 	}
 	await := func(what string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(subscriptions(), what); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !strings.Contains(subscriptions(), what); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("no %s in %s", what, subscriptions())
 			}
@@ -178,12 +178,12 @@ func TestSwitchedAtThePanel(t *testing.T) {
 			if got != want.power {
 				t.Errorf("found %q, want %q", got, want.power)
 			}
-			if d := time.Since(begun); d > 2*time.Second {
+			if d := time.Since(begun); d > 30*time.Second {
 				t.Errorf("seen after %s", d)
 			}
 			in.Host.Power = got
 			poller.Watch(in)
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("%s at the panel is not seen", want.action)
 		}
 	}

@@ -120,7 +120,7 @@ func TestNoWebhooks(t *testing.T) {
 	done := make(chan struct{})
 	go func() { s.keepWebhooks(ctx); close(done) }()
 	const none, blocked = "no admission webhooks", "kubectl delete ValidatingWebhookConfiguration left"
-	for end := time.Now().Add(30 * time.Second); log.count(none) == 0 || log.count(blocked) == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); log.count(none) == 0 || log.count(blocked) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it says %q", log.b.String())
 		}

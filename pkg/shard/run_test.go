@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 		if len(got) != 3 {
 			t.Errorf("a hands over %v", got)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a hands nothing over")
 	}
 	stopA()
@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 	}
 	select {
 	case <-all:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("b does not get all")
 	}
 	stopB()

@@ -177,7 +177,7 @@ func TestWrongPasswordIsSentOnce(t *testing.T) {
 		}).HostPort(),
 		creds: bmc.Credentials{Username: "admin", Password: "hunter2"}, privilege: 4, turn: make(chan struct{}, 1),
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	m.o = defaults(Options{Pause: 200 * time.Millisecond})
 	for range 3 {

@@ -239,7 +239,7 @@ func TestLogAsIPMItoolSeesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, "-I", "lanplus", "-C", "3", "-H", addr.Host, "-p", fmt.Sprint(addr.Port), "-U", admin.Username, "-E", "-c", "sel", "list")
 	cmd.Env = append(os.Environ(), "IPMI_PASSWORD="+admin.Password, "TZ=UTC")

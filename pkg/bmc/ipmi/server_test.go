@@ -165,7 +165,7 @@ func parseAddress(t *testing.T, s string) bmc.Address {
 // open opens the machine with waits cut short.
 func open(t *testing.T, addr bmc.Address, creds bmc.Credentials) (*Machine, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	m, err := Open(ctx, addr, creds, Options{Pause: 100 * time.Millisecond})
 	if err == nil {
@@ -335,7 +335,7 @@ func TestIdleSessionEndsAndAnotherBegins(t *testing.T) {
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("waited in vain")
 		}

@@ -115,7 +115,7 @@ func openSimulator(t *testing.T, addr bmc.Address) (m *Machine) {
 func TestAgainstIPMISim(t *testing.T) {
 	addr := simulator(t)
 	m := openSimulator(t, addr)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if m.session.keys.suite.id != 3 {
 		t.Errorf("cipher suite %d, want 3, its only one", m.session.keys.suite.id)
@@ -249,7 +249,7 @@ func TestInventoryAsIPMItoolSeesIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, "-I", "lanplus", "-C", "3", "-H", addr.Host, "-p", fmt.Sprint(addr.Port), "-U", admin.Username, "-E", "fru", "print", "0")
 	cmd.Env = append(os.Environ(), "IPMI_PASSWORD="+admin.Password)

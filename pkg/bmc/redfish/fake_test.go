@@ -226,7 +226,7 @@ var admin = bmc.Credentials{Username: "admin", Password: "secret"}
 // dial opens the system at addr with waits cut out.
 func dial(t *testing.T, addr bmc.Address, creds bmc.Credentials, o Options) (*System, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	if o.Quirks == nil {
 		o.Quirks = quirk.Set{} // a test names the quirks it wants

@@ -56,7 +56,7 @@ func TestEvents(t *testing.T) {
 	}
 	<-got
 	// The BMC notes an event once its subscriber has answered, which is after it got it.
-	for deadline := time.Now().Add(30 * time.Second); len(s.details(KindEvent)) < 2; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(s.details(KindEvent)) < 2; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("journal %v, lost %v", s.details(KindEvent), s.details(KindEventLost))
 		}

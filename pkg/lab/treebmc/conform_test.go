@@ -47,7 +47,7 @@ func serve(t *testing.T, set string, o treebmc.Options) (*treebmc.Server, string
 
 func dial(t *testing.T, address string, o open.Options) *redfish.System {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	conn, err := open.Open(ctx, address, admin, o)
 	if err != nil {

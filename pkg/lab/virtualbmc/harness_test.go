@@ -22,7 +22,7 @@ var admin = bmc.Credentials{Username: "admin", Password: "password"}
 
 func testContext(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -99,7 +99,7 @@ func reference(t *testing.T) *net.UDPAddr {
 		if err != nil {
 			t.Fatalf("reference.py: %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("reference.py does not begin")
 	}
 	return addr

@@ -38,7 +38,7 @@ func script(t *testing.T, greeting string, answer func(request string) string) n
 const greeting = `{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}}, "capabilities": ["oob"]}}`
 
 func TestQMP(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var events []string
 	conn := script(t, greeting, func(request string) string {
@@ -96,7 +96,7 @@ func TestQMPNoise(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			conn := script(t, tt.greeting, func(string) string { return "" })
 			if _, err := newQMP(ctx, conn, func(string, string) {}); !errors.Is(err, errQMPClosed) {

@@ -26,7 +26,7 @@ func TestSerial(t *testing.T) {
 		t.Error("typed into a machine that is off")
 	}
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	followed, w := io.Pipe()
 	go func() { _ = w.CloseWithError(l.follow(ctx, w)) }()
