@@ -60,7 +60,8 @@ func TestExplain(t *testing.T) {
 			Host: "worker-3", State: "inspecting", Since: since(20 * time.Minute), Online: true, Power: "on",
 			Operation: &explain.Operation{Kind: "inspect", Phase: "boot", Started: since(8 * time.Second)},
 			Earlier: []explain.Phase{
-				{Name: "registering", Took: time.Second}, {Name: "inspecting", Took: 9 * time.Minute, Failed: "boot-no-dhcp, try 1"},
+				{Name: "registering", Took: time.Second},
+				{Name: "inspecting", Took: 9 * time.Minute, Failed: "boot-no-dhcp, try 1"},
 				{Name: "inspecting", Took: 19 * time.Minute, Failed: "boot-kernel-no-callhome, try 2"},
 			},
 		}},
