@@ -230,7 +230,7 @@ func (l *Lab) machine(ctx context.Context, c Config, k Kind, i int) error {
 	out := Machine{
 		Name: name, Kind: k.Name, Username: username, Password: password, MAC: mac,
 		Legacy: k.Mode == simbmc.ModeLegacy, Serial: m.SerialPath(), Disk: filepath.Join(c.Dir, name),
-		Redfish: "redfish+http://" + redfish.Addr().String() + "/redfish/v1/Systems/" + uuidOf(name),
+		Redfish: "redfish+http://" + redfish.Addr().String() + b.SystemPath(),
 		IPMI:    "ipmi://" + ipmi.LocalAddr().String(),
 	}
 	out.Address = "redfish+http://" + redfish.Addr().String()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,6 +78,33 @@ func TestSimulatedLab(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "journal.jsonl")); err != nil {
 		t.Errorf("the journal: %v", err)
+	}
+}
+
+// TestEmulatedLab asks a machine of QEMU's, which is off, at the address that is
+// given for it.
+func TestEmulatedLab(t *testing.T) {
+	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
+		t.Skip("no QEMU here (apt-get install qemu-system-x86)")
+	}
+	l, err := Up(Config{Dir: filepath.Join(t.TempDir(), "lab"), Count: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	m := l.Machines[0]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.TrimPrefix(m.Redfish, "redfish+"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(m.Username, m.Password)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%s answers %s", m.Redfish, resp.Status)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -50,7 +49,7 @@ func newRack(count int, bootURL, ironic string) (*rack, error) {
 	}
 	for _, m := range r.fleet.Machines() {
 		h := &host{Machine: m}
-		srv := httptest.NewServer(r.count(r.watch(h, face(m.BMC().Redfish(), m.BMC().SystemPath()))))
+		srv := httptest.NewServer(r.count(r.watch(h, m.BMC().Redfish())))
 		h.url = srv.URL
 		r.bmcs = append(r.bmcs, srv)
 		r.hosts = append(r.hosts, h)
@@ -133,63 +132,3 @@ func (h *host) off(ctx context.Context) error {
 }
 
 type object = map[string]any
-
-// face adds to a simulated BMC what Ironic's inspection wants of one: a processor
-// and a disk, each a resource of its own. Without Processors sushy, its Redfish
-// library, ends the inspection (MissingAttributeError).
-func face(bmc http.Handler, system string) http.Handler {
-	link := func(path string) object { return object{"@odata.id": system + path} }
-	list := func(path, kind, member string) object {
-		return object{
-			"@odata.id": system + path, "@odata.type": "#" + kind + "." + kind, "Name": kind,
-			"Members@odata.count": 1, "Members": []object{link(member)},
-		}
-	}
-	fine := object{"State": "Enabled", "Health": "OK"}
-	// Like what is static in a real BMC's tree. Nobody logs in for it here: both
-	// sides send their credentials with it all the same.
-	more := map[string]object{
-		"/Processors": list("/Processors", "ProcessorCollection", "/Processors/1"),
-		"/Processors/1": {
-			"@odata.id": system + "/Processors/1", "@odata.type": "#Processor.v1_19_0.Processor", "Id": "1", "Name": "Processor",
-			"ProcessorType": "CPU", "ProcessorArchitecture": "x86", "InstructionSet": "x86-64", "Model": "Pretend Processor 16C",
-			"MaxSpeedMHz": 3000, "TotalCores": 16, "TotalThreads": 32, "Status": fine,
-		},
-		"/Storage": list("/Storage", "StorageCollection", "/Storage/1"),
-		"/Storage/1": {
-			"@odata.id": system + "/Storage/1", "@odata.type": "#Storage.v1_15_1.Storage", "Id": "1", "Name": "Storage", "Status": fine,
-			"Drives": []object{link("/Storage/1/Drives/1")}, "Drives@odata.count": 1,
-		},
-		"/Storage/1/Drives/1": {
-			"@odata.id": system + "/Storage/1/Drives/1", "@odata.type": "#Drive.v1_18_0.Drive", "Id": "1", "Name": "Disk",
-			"MediaType": "SSD", "Protocol": "NVMe", "CapacityBytes": 960_000_000_000, "SerialNumber": "PRETEND-1", "Status": fine,
-		},
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		path, ours := strings.CutPrefix(strings.TrimSuffix(req.URL.Path, "/"), system)
-		body := more[path]
-		switch {
-		case !ours || req.Method != http.MethodGet || path != "" && body == nil:
-			bmc.ServeHTTP(w, req)
-			return
-		case path == "":
-			rec := httptest.NewRecorder()
-			bmc.ServeHTTP(rec, req)
-			if rec.Code != http.StatusOK || json.Unmarshal(rec.Body.Bytes(), &body) != nil {
-				bmc.ServeHTTP(w, req)
-				return
-			}
-			// The ETag stays that of the simulated BMC, which compares it.
-			w.Header().Set("ETag", rec.Header().Get("ETag"))
-			body["Processors"], body["Storage"] = link("/Processors"), link("/Storage")
-		}
-		var text bytes.Buffer
-		if err := json.NewEncoder(&text).Encode(body); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("OData-Version", "4.0")
-		_, _ = w.Write(text.Bytes())
-	})
-}

@@ -101,9 +101,24 @@ func build(name string, seed uint64, n int, firmware simbmc.BootMode) hardware {
 	h.nics[0].Addresses = []string{fmt.Sprintf("10.69.%d.%d/16", byte(n>>8), byte(n))} // the DHCP server's
 	h.info = simbmc.Info{
 		UUID: id.String(), Name: name, Manufacturer: "Ingot Lab", Model: kind.name, Serial: serial,
-		MACs: macs, CPUs: h.cpu.Threads, MemoryMiB: int(kind.memory >> 20),
+		MACs: macs, CPUs: h.cpu.Threads, Sockets: h.cpu.Sockets, Cores: h.cpu.Cores, CPUModel: h.cpu.Model, MemoryMiB: int(kind.memory >> 20),
+	}
+	for _, d := range h.disks {
+		h.info.Disks = append(h.info.Disks, shown(d))
 	}
 	return h
+}
+
+// shown is a disk as the BMC shows it.
+func shown(d agent.Disk) simbmc.Disk {
+	out := simbmc.Disk{Vendor: d.Vendor, Model: d.Model, Serial: d.Serial, SizeBytes: d.Size, Protocol: "SAS", Media: "SSD"}
+	if d.Type == agent.DiskNVMe {
+		out.Protocol = "NVMe"
+	}
+	if d.Rotational {
+		out.Media = "HDD"
+	}
+	return out
 }
 
 // macOf is a locally administered address: 02:69, the seed, the machine; the

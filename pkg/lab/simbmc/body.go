@@ -38,7 +38,8 @@ var (
 	ErrUnsupported = errors.New("not supported by this machine")
 )
 
-// Info are the facts of a machine that its BMC shows.
+// Info are the facts of a machine that its BMC shows. What is left out is not
+// shown: processors and disks of a body that does not tell them are none.
 type Info struct {
 	UUID         string // RFC 4122, lower case, with dashes
 	Name         string // also the Redfish id of the system: letters, digits, - and _
@@ -46,8 +47,21 @@ type Info struct {
 	Model        string
 	Serial       string
 	MACs         []string // lower case with colons, in the order of the NICs
-	CPUs         int      // logical processors
+	CPUs         int      // logical processors, x86-64
+	Sockets      int      // that they sit in; 0: one
+	Cores        int      // in all sockets; 0: one for each logical processor
+	CPUModel     string
 	MemoryMiB    int
+	Disks        []Disk
+}
+
+// Disk is a drive of the machine. Protocol and Media are Redfish's words (DSP0268,
+// Drive.Protocol and Drive.MediaType), empty where none fits.
+type Disk struct {
+	Vendor, Model, Serial string
+	SizeBytes             int64
+	Protocol              string // NVMe, SAS
+	Media                 string // SSD, HDD
 }
 
 // PowerAction is what a client asks of the power supply and the reset line. The

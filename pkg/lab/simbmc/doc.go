@@ -6,12 +6,18 @@
 // A machine is a [Body]: a QEMU process or a pretended one. Two faces may show
 // one body at the same time:
 //
-//	NewRedfish(body, …)  an http.Handler: sessions, Systems, Managers, Chassis,
-//	                     AccountService, power, boot override, virtual media
-//	NewIPMI(body, …)     serves a net.PacketConn: cipher suites 3 and 17,
-//	                     chassis control and status, boot options, device id,
-//	                     event log, sensors, inventory, and serial over LAN for
-//	                     a body that is a [SerialBody]
+//	BMC.Redfish()    an http.Handler: sessions, Systems with processors, NICs and
+//	                 disks, Managers, Chassis, AccountService, power, boot
+//	                 override, virtual media
+//	BMC.ServeIPMI()  serves a net.PacketConn: cipher suites 3 and 17,
+//	                 chassis control and status, boot options, device id,
+//	                 event log, sensors, inventory, and serial over LAN for
+//	                 a body that is a [SerialBody]
+//
+// Ironic's inspection through the BMC finds what the body tells of its processors,
+// memory, disks and NICs. It counts memory in whole GiB, and fails for a machine
+// with less than one. There is no Bios, SecureBoot, UpdateService, TaskService or
+// RAID volume, since no body has anything behind them.
 //
 // [Faults] are data that a test changes while the face runs: a wrong password, a
 // 503, a power action that is accepted and ignored. The caller owns sockets and

@@ -27,6 +27,22 @@ func TestGofish(t *testing.T) {
 	if system.UUID != testInfo().UUID || system.SerialNumber != "LAB0001" || system.MemorySummary.TotalSystemMemoryGiB != 16 || system.ProcessorSummary.LogicalProcessorCount != 8 {
 		t.Errorf("system: %+v", system)
 	}
+	cpus, err := system.Processors()
+	if err != nil || len(cpus) != 2 || cpus[0].TotalCores != 2 || cpus[0].TotalThreads != 4 || cpus[0].Model != testInfo().CPUModel {
+		t.Errorf("processors: %+v, %v", cpus, err)
+	}
+	storage, err := system.Storage()
+	if err != nil || len(storage) != 1 {
+		t.Fatalf("storage: %v, %v", storage, err)
+	}
+	drives, err := storage[0].Drives()
+	sizes := map[int64]string{}
+	for _, d := range drives {
+		sizes[d.CapacityBytes] = d.SerialNumber
+	}
+	if diff := cmp.Diff(map[int64]string{960e9: "LAB0001-D0", 8e12: ""}, sizes); err != nil || diff != "" {
+		t.Errorf("drives: %v (-want +got):\n%s", err, diff)
+	}
 	nics, err := system.EthernetInterfaces()
 	var macs []string // fetched in parallel, in no order
 	for _, nic := range nics {

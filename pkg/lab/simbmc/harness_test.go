@@ -21,7 +21,14 @@ func testInfo() Info {
 		Serial:       "LAB0001",
 		MACs:         []string{"52:54:00:00:00:01", "52:54:00:00:00:02"},
 		CPUs:         8,
+		Sockets:      2,
+		Cores:        4,
+		CPUModel:     "Pretend Processor 2C",
 		MemoryMiB:    16384,
+		Disks: []Disk{
+			{Vendor: "Ingot", Model: "Pretend NVMe", Serial: "LAB0001-D0", SizeBytes: 960e9, Protocol: "NVMe", Media: "SSD"},
+			{SizeBytes: 8e12},
+		},
 	}
 }
 

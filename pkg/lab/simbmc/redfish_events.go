@@ -55,6 +55,7 @@ func (b *BMC) eventResource(path string) (resource, bool) {
 			"RegistryPrefixes":             []string{"ResourceEvent"},
 			"Status":                       health(),
 			"Subscriptions":                link(subscriptionsPath),
+			"Actions":                      obj{}, // none; sushy reads no service without it
 		}, false), true
 	case subscriptionsPath:
 		return resource{get: b.subscriptionList, post: b.subscribe}, true

@@ -40,7 +40,7 @@ func (b *BMC) system(ctx context.Context) reply {
 	if boot.HTTPURI != "" {
 		shown["HttpBootUri"] = boot.HTTPURI
 	}
-	return reply{etag: true, body: obj{
+	body := obj{
 		"@odata.type":  "#ComputerSystem.v1_22_0.ComputerSystem",
 		"@odata.id":    self,
 		"Id":           b.info.Name,
@@ -56,16 +56,19 @@ func (b *BMC) system(ctx context.Context) reply {
 		"Status":       b.condition(),
 		"Boot":         shown,
 		"ProcessorSummary": obj{
-			"Count": 1, "CoreCount": b.info.CPUs, "LogicalProcessorCount": b.info.CPUs, "Status": health(),
+			"Count": b.info.sockets(), "CoreCount": b.info.cores(), "LogicalProcessorCount": b.info.CPUs, "Status": health(),
 		},
-		"MemorySummary":      obj{"TotalSystemMemoryGiB": float64(b.info.MemoryMiB) / 1024, "Status": health()},
-		"EthernetInterfaces": link(self + "/EthernetInterfaces"),
-		"Links":              obj{"Chassis": links(chassisPath), "ManagedBy": links(managerPath)},
+		"MemorySummary": obj{"TotalSystemMemoryGiB": float64(b.info.MemoryMiB) / 1024, "Status": rollup()},
+		"Links":         obj{"Chassis": links(chassisPath), "ManagedBy": links(managerPath)},
 		"Actions": obj{"#ComputerSystem.Reset": obj{
 			"target":                            self + "/Actions/ComputerSystem.Reset",
 			"ResetType@Redfish.AllowableValues": PowerActions(),
 		}},
-	}}
+	}
+	for _, p := range b.parts() {
+		body[p.name] = link(self + "/" + p.name)
+	}
+	return reply{etag: true, body: body}
 }
 
 func bootModes() []BootMode { return []BootMode{ModeUEFI, ModeLegacy} }

@@ -103,8 +103,36 @@ func TestTreeIsLinked(t *testing.T) {
 		}
 		queue = append(queue, idsIn(a.body)...)
 	}
-	if len(seen) < 18 {
+	if len(seen) < 28 {
 		t.Errorf("only %d resources are linked: %v", len(seen), seen)
+	}
+}
+
+// TestPartsThatAreNotTold finds empty collections where a body tells nothing, and
+// nothing beside what it has.
+func TestPartsThatAreNotTold(t *testing.T) {
+	s := newBench(t, nil)
+	s.info = Info{Name: "m1"}
+	url := s.serveRedfish(t)
+	a := s.do(t, url, call{method: "GET", path: s.SystemPath()})
+	if summary, _ := a.body["ProcessorSummary"].(obj); summary["Count"] != 0.0 || summary["CoreCount"] != 0.0 {
+		t.Errorf("processors: %v", summary)
+	}
+	for _, name := range []string{"EthernetInterfaces", "Processors", "Storage", "SimpleStorage"} {
+		path := s.SystemPath() + "/" + name
+		if a := s.do(t, url, call{method: "GET", path: path}); a.status != http.StatusOK || a.body["Members@odata.count"] != 0.0 {
+			t.Errorf("GET %s: %d %s", path, a.status, a.raw)
+		}
+		if a := s.do(t, url, call{method: "GET", path: path + "/1"}); a.status != http.StatusNotFound {
+			t.Errorf("GET %s/1: %d", path, a.status)
+		}
+	}
+	s = newBench(t, nil)
+	url = s.serveRedfish(t)
+	for _, name := range []string{"Processors/0", "Processors/3", "Processors/01", "Processors/+1", "Processors/1/x", "Storage/2", "Storage/1/Drives", "Storage/1/Drives/3", "Bios"} {
+		if a := s.do(t, url, call{method: "GET", path: s.SystemPath() + "/" + name}); a.status != http.StatusNotFound {
+			t.Errorf("GET %s: %d", name, a.status)
+		}
 	}
 }
 

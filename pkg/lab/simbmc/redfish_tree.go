@@ -2,7 +2,6 @@ package simbmc
 
 import (
 	"context"
-	"strconv"
 	"strings"
 )
 
@@ -41,8 +40,6 @@ func (b *BMC) resource(path string) (resource, bool) {
 		return resource{get: b.system, patch: b.patchSystem}, true
 	case system + "/Actions/ComputerSystem.Reset":
 		return resource{post: b.resetSystem}, true
-	case system + "/EthernetInterfaces":
-		return static(b.nicList(), false), true
 	case rootPath + "/Chassis":
 		return static(collection(path, "#ChassisCollection.ChassisCollection", "Chassis Collection", chassisPath), false), true
 	case chassisPath:
@@ -74,11 +71,8 @@ func (b *BMC) resource(path string) (resource, bool) {
 		_, live := b.sessionToken(id)
 		return b.session(id), live
 	}
-	if id, ok := strings.CutPrefix(path, system+"/EthernetInterfaces/"); ok {
-		n, err := strconv.Atoi(id)
-		if err == nil && n >= 1 && n <= len(b.info.MACs) && id == strconv.Itoa(n) {
-			return static(b.nic(n), false), true
-		}
+	if name, ok := strings.CutPrefix(path, system+"/"); ok {
+		return b.partResource(name)
 	}
 	return b.eventResource(path)
 }
@@ -160,29 +154,6 @@ func serviceDocument() obj {
 			entry("SessionService", rootPath+"/SessionService"),
 			entry("AccountService", rootPath+"/AccountService"),
 		},
-	}
-}
-
-func (b *BMC) nicList() obj {
-	path := b.SystemPath() + "/EthernetInterfaces"
-	var members []string
-	for i := range b.info.MACs {
-		members = append(members, path+"/"+strconv.Itoa(i+1))
-	}
-	return collection(path, "#EthernetInterfaceCollection.EthernetInterfaceCollection", "Ethernet Interface Collection", members...)
-}
-
-func (b *BMC) nic(n int) obj {
-	return obj{
-		"@odata.type":         "#EthernetInterface.v1_12_0.EthernetInterface",
-		"@odata.id":           b.SystemPath() + "/EthernetInterfaces/" + strconv.Itoa(n),
-		"Id":                  strconv.Itoa(n),
-		"Name":                "Ethernet Interface " + strconv.Itoa(n),
-		"MACAddress":          b.info.MACs[n-1],
-		"PermanentMACAddress": b.info.MACs[n-1],
-		"InterfaceEnabled":    true,
-		"LinkStatus":          "LinkUp",
-		"Status":              health(),
 	}
 }
 

@@ -17,7 +17,7 @@ func TestSushy(t *testing.T) {
 	if err := exec.Command(python, "-c", "import sushy").Run(); err != nil {
 		t.Skip("no python3-sushy here (apt-get install python3-sushy)")
 	}
-	s := newBench(t, nil)
+	s := newBench(t, func(c *Config) { c.Events = true })
 	cmd := exec.CommandContext(testContext(t), python, "testdata/sushy_journey.py", s.serveRedfish(t), testUser, testPassword, s.SystemPath())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -25,16 +25,32 @@ func TestSushy(t *testing.T) {
 	}
 	want := `connected 1.18.0
 system 6b6c1f0e-52a1-4d0c-9a61-0f0c33aa1101 Ingot Lab m1
-memory 16
-nics 52:54:00:00:00:01 52:54:00:00:00:02
+processors 8 x86
+  1 x86-64 2 4 Pretend Processor 2C
+  2 x86-64 2 4 Pretend Processor 2C
+memory 16 OK
+nics 52:54:00:00:00:01=Enabled 52:54:00:00:00:02=Enabled
+storage [960000000000, 8000000000000] 8000000000000
+  Disk 1 960000000000 NVMe SSD Ingot Pretend NVMe LAB0001-D0
+  Disk 2 8000000000000 - - - - -
+simple storage [960000000000, 8000000000000]
+  Disk 1 Enabled OK
+  Disk 2 Enabled OK
+chassis RackMount LAB0001
+manager BMC 1.0.0 of m1
+media Cd CD DVD
 power Off
+boot None Disabled UEFI
+not there: system.bios system.secure_boot storage.volumes root.update_service root.task_service
+basic authentication sees the same
+subscriptions 1
+subscriptions 0
 boot Pxe Once UEFI
 power On
 boot None Disabled
 media True http://192.0.2.1/boot.iso
 media False
 power Off
-basic Off
 refused
 `
 	if diff := cmp.Diff(want, string(out)); diff != "" {

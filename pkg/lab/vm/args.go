@@ -107,6 +107,12 @@ func argv(cfg Config, plan bootPlan, run int) []string {
 // Debian's cloud kernel can read it afterwards.
 const cdID = "cd0"
 
+// A SCSI disk says in INQUIRY what it is.
+const (
+	scsiVendor  = "ingot"
+	scsiProduct = "lab disk"
+)
+
 func diskArgs(dir string, i int, d Disk, run, index int) []string {
 	node := fmt.Sprintf("d%d", i)
 	block := object{
@@ -124,7 +130,7 @@ func diskArgs(dir string, i int, d Disk, run, index int) []string {
 		dev["driver"] = "virtio-blk-pci"
 	case SCSI:
 		dev["driver"], dev["bus"] = "scsi-hd", "sc.0"
-		dev["vendor"], dev["product"], dev["rotation_rate"] = "ingot", "lab disk", 1
+		dev["vendor"], dev["product"], dev["rotation_rate"] = scsiVendor, scsiProduct, 1 // 1: none turns
 		if d.WWN != "" {
 			// The schema wants a number, of 64 bits without a sign.
 			if wwn, err := strconv.ParseUint(d.WWN, 0, 64); err == nil {

@@ -50,6 +50,19 @@ type Disk struct {
 	WWN       string   // 0x and 16 digits; SCSI only
 }
 
+// shown is the disk as the BMC shows it: what the guest is told of it (diskArgs).
+// Redfish has no protocol that virtio is, or SCSI inside of a machine.
+func (d Disk) shown() simbmc.Disk {
+	out := simbmc.Disk{Serial: d.Serial, SizeBytes: d.SizeBytes}
+	switch d.Kind {
+	case NVMe:
+		out.Model, out.Protocol, out.Media = "QEMU NVMe Ctrl", "NVMe", "SSD"
+	case SCSI:
+		out.Vendor, out.Model, out.Media = scsiVendor, scsiProduct, "SSD"
+	}
+	return out
+}
+
 // Config describes a machine. Dir holds its files and belongs to it alone.
 type Config struct {
 	Name         string // letters, digits, - and _

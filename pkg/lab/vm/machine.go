@@ -173,6 +173,9 @@ func (m *Machine) Info() simbmc.Info {
 	for _, n := range m.cfg.NICs {
 		info.MACs = append(info.MACs, n.MAC)
 	}
+	for _, d := range m.cfg.Disks {
+		info.Disks = append(info.Disks, d.shown())
+	}
 	return info
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ingot-metal/ingot/pkg/lab/simbmc"
 )
 
@@ -28,6 +30,27 @@ func offMachine(t *testing.T, change func(*Config)) *Machine {
 	}
 	t.Cleanup(func() { _ = m.Close() })
 	return m
+}
+
+// TestInfo finds in the facts of a machine the disks that it is started with.
+func TestInfo(t *testing.T) {
+	m := offMachine(t, func(c *Config) {
+		c.CPUs, c.MemoryMiB = 2, 1024
+		c.Disks = []Disk{
+			{Kind: NVMe, SizeBytes: 2 << 20, Serial: "N1"},
+			{Kind: Virtio, SizeBytes: 1 << 20, Serial: "V1"},
+			{Kind: SCSI, SizeBytes: 3 << 20, Serial: "S1"},
+		}
+	})
+	got := m.Info()
+	want := []simbmc.Disk{
+		{Model: "QEMU NVMe Ctrl", Serial: "N1", SizeBytes: 2 << 20, Protocol: "NVMe", Media: "SSD"},
+		{Serial: "V1", SizeBytes: 1 << 20},
+		{Vendor: "ingot", Model: "lab disk", Serial: "S1", SizeBytes: 3 << 20, Media: "SSD"},
+	}
+	if diff := cmp.Diff(want, got.Disks); diff != "" || got.CPUs != 2 || got.MemoryMiB != 1024 {
+		t.Errorf("%+v, disks (-want +got):\n%s", got, diff)
+	}
 }
 
 func TestMedia(t *testing.T) {
