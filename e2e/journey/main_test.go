@@ -137,7 +137,7 @@ func startService(ctx context.Context, api *kubeapi.Server, dir string, log *slo
 		}
 	}
 	machine := host.Defaults()
-	machine.RetryUnit, machine.HelloTimeout, machine.MaxTries = 100*time.Millisecond, 8*time.Second, 0
+	machine.RetryUnit, machine.HelloTimeout, machine.MaxTries = 100*time.Millisecond, 15*time.Second, 0
 	machine.RamdiskTimeout = 2 * time.Second
 	const any = "127.0.0.1:0"
 	if shared.metrics, err = ownPort(); err == nil {

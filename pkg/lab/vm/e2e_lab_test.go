@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	patience = 90 * time.Second
+	patience = 4 * time.Minute
 	flavour  = "vm"
 )
 
