@@ -43,6 +43,8 @@ func (c *Hosts) heed(l *live, w *host.Wants) {
 		l.objs.Heed(hr)
 	}
 	w.Ask = record.AskOf(l.objs.HR)
+	// The door writes the firmware that these verbs are about before it asks.
+	l.firmware.behind = l.firmware.behind || hr != nil && w.Ask != nil && (w.Ask.Verb == host.VerbClean || w.Ask.Verb == host.VerbService)
 }
 
 // followPower has spec.online say of a node that is merely enrolled, about to be

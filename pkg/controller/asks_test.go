@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -67,6 +68,39 @@ func TestRecordAsks(t *testing.T) {
 				t.Error("it will be taken up again")
 			}
 		})
+	}
+}
+
+// A cleaning that is asked for sees the firmware settings that were declared before it,
+// though the watch has not brought them yet.
+func TestAskSeesItsSettings(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := metal3.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	api := func(version string, settings metal3.DesiredSettingsMap) client.Client {
+		hfs := &metal3.HostFirmwareSettings{ObjectMeta: metav1.ObjectMeta{Namespace: "rack", Name: "w1", UID: "f", ResourceVersion: version}}
+		hfs.Spec.Settings = settings
+		return fake.NewClientBuilder().WithScheme(scheme).WithObjects(hfs).Build()
+	}
+	for verb, want := range map[string]bool{host.VerbClean: true, host.VerbService: true, host.VerbInspect: false} {
+		c := &Hosts{
+			Client: api("1", nil), Reader: api("2", metal3.DesiredSettingsMap{"QuietBoot": intstr.FromString("true")}),
+			Log: slog.New(slog.DiscardHandler), base: context.Background(), wake: make(chan event.GenericEvent, 1),
+		}
+		l, w := &live{}, host.Wants{}
+		l.objs.BMH = &metal3.BareMetalHost{ObjectMeta: metav1.ObjectMeta{Namespace: "rack", Name: "w1", UID: "h"}}
+		l.objs.HR = &v1alpha1.HostRecord{ObjectMeta: metav1.ObjectMeta{UID: "r", ResourceVersion: "1"}}
+		l.heard = &v1alpha1.HostRecord{ObjectMeta: metav1.ObjectMeta{UID: "r", ResourceVersion: "2"}, Spec: v1alpha1.HostRecordSpec{Ask: &v1alpha1.Ask{N: 1, Verb: verb}}}
+		if err := c.declared(t.Context(), l, &w); err != nil || w.Settings {
+			t.Fatalf("%s: before the ask: %v, %v", verb, w.Settings, err)
+		}
+		if c.heed(l, &w); l.firmware.behind != want {
+			t.Errorf("%s: behind %v, want %v", verb, l.firmware.behind, want)
+		}
+		if err := c.declared(t.Context(), l, &w); err != nil || w.Settings != want || l.firmware.behind {
+			t.Errorf("%s: settings due %v, want %v, behind %v, %v", verb, w.Settings, want, l.firmware.behind, err)
+		}
 	}
 }
 

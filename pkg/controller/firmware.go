@@ -30,9 +30,11 @@ import (
 type companions struct {
 	stale  atomic.Bool // one of them changed
 	loaded bool
-	hfs    *metal3.HostFirmwareSettings   // nil: there is none
-	hfc    *metal3.HostFirmwareComponents // nil: there is none
-	hup    *metal3.HostUpdatePolicy       // nil: there is none
+	behind bool // an ask came; what was declared along with it may not have
+
+	hfs *metal3.HostFirmwareSettings   // nil: there is none
+	hfc *metal3.HostFirmwareComponents // nil: there is none
+	hup *metal3.HostUpdatePolicy       // nil: there is none
 
 	// As stored; the status in hfs and hfc may be ahead.
 	hfsStored metal3.HostFirmwareSettingsStatus
@@ -70,12 +72,12 @@ func (c *Hosts) companionChanged() handler.EventHandler {
 // declared adds to w what is declared of a host's firmware.
 func (c *Hosts) declared(ctx context.Context, l *live, w *host.Wants) error {
 	f := &l.firmware
-	if f.stale.Swap(false) || !f.loaded {
+	if f.stale.Swap(false) || !f.loaded || f.behind {
 		if err := c.loadCompanions(ctx, l); err != nil {
 			f.stale.Store(true)
 			return err
 		}
-		f.loaded = true
+		f.loaded, f.behind = true, false
 	}
 	if err := c.judge(ctx, l); err != nil {
 		return err
@@ -107,11 +109,16 @@ func (c *Hosts) declared(ctx context.Context, l *live, w *host.Wants) error {
 	return err
 }
 
-// loadCompanions reads them from the cache, which may be behind what was written.
+// loadCompanions reads them from the cache, which may be behind what was written;
+// past it, where that must not be.
 func (c *Hosts) loadCompanions(ctx context.Context, l *live) error {
 	f, k := &l.firmware, client.ObjectKeyFromObject(l.objs.BMH)
+	var from client.Reader = c.Client
+	if f.behind {
+		from = c.Reader
+	}
 	get := func(o client.Object) (bool, error) {
-		err := c.Client.Get(ctx, k, o)
+		err := from.Get(ctx, k, o)
 		if err != nil && !apierrors.IsNotFound(err) {
 			return false, fmt.Errorf("reading the %T of %s: %w", o, k, err)
 		}

@@ -265,6 +265,11 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 		return ctrl.Result{}, err
 	}
 	c.heed(l, &w)
+	if l.firmware.behind {
+		if err := c.declared(ctx, l, &w); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
 	if w.DataImage, err = c.dataImage(ctx, l); err != nil {
 		return ctrl.Result{}, err
 	}
