@@ -9,4 +9,6 @@
 // whichever that is. INGOT_KILLS says how many times a manager is killed or
 // stopped (a fifth of it; 8 without it); INGOT_SEED repeats what is drawn.
 // INGOT_BINARY names the binary.
+//
+// Two managers' REST doors, either of which answers for all hosts, are another test's.
 package shard

@@ -34,6 +34,8 @@ type manager struct {
 	args   []string
 	name   string
 	http   int
+	https  int
+	rest   string // URL
 	log    *os.File
 
 	mu    sync.Mutex
@@ -53,7 +55,7 @@ func newManager(t *testing.T, binary, dir, kubeconfig, name string, more ...stri
 	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	must(t, err)
 	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-	m := &manager{binary: binary, name: name, http: p.HTTP, log: log}
+	m := &manager{binary: binary, name: name, http: p.HTTP, https: p.HTTPS, rest: "http://" + at(p.REST), log: log}
 	m.args = append([]string{
 		"manager", "--kubeconfig", kubeconfig, "--data-dir", home, "--boot-files", boot, "--flavour", "vm",
 		"--rest-address", at(p.REST), "--http-address", at(p.HTTP), "--https-address", at(p.HTTPS),

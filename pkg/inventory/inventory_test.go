@@ -62,6 +62,29 @@ func TestHardwareDetails(t *testing.T) {
 	}
 }
 
+// All that the host says of a machine comes back.
+func TestOfDetails(t *testing.T) {
+	named := sample()
+	named.NICs[0].Vendor, named.NICs[0].Product = "", "Intel(R) X710 10GbE"
+	for name, inv := range map[string]agent.Inventory{"an agent's": sample(), "a BMC's": named, "none": {}} {
+		want := HardwareDetails(inv)
+		back := OfDetails(want)
+		if diff := cmp.Diff(want, HardwareDetails(back)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		for i, d := range sortedDisks(inv.Disks) {
+			if got := sortedDisks(back.Disks)[i]; got.Name != d.Name || got.ByPath != d.ByPath {
+				t.Errorf("%s: disk %s at %q is %s at %q", name, d.Name, d.ByPath, got.Name, got.ByPath)
+			}
+		}
+		for _, n := range back.NICs {
+			if n.Name == "eno1" && (n.Vendor != "0x8086" || n.Product != "0x1572" || len(n.Addresses) != 2) {
+				t.Errorf("%s: %+v", name, n)
+			}
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	many := func(n int) []string { return make([]string, n) }
 	tests := []struct {

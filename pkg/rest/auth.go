@@ -96,7 +96,6 @@ func Kubernetes(reviews *auth.Reviews, log *slog.Logger) Authenticate {
 
 func unanswered(w http.ResponseWriter, log *slog.Logger, r *http.Request, err error, text string) {
 	notLetIn(log, r, http.StatusServiceUnavailable, err)
-	w.Header().Set("Retry-After", "1")
 	(&fault{status: http.StatusServiceUnavailable, text: text}).write(w)
 }
 

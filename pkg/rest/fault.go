@@ -101,6 +101,9 @@ func (f *fault) write(w http.ResponseWriter) {
 	if f.allow != "" {
 		w.Header().Set("Allow", f.allow)
 	}
+	if f.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
 	if f.bare {
 		answer(w, f.status, map[string]string{"faultcode": code, "faultstring": f.text})
 		return

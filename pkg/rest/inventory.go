@@ -10,7 +10,7 @@ import (
 
 func inventoryRoutes() []route {
 	return []route{
-		{method: http.MethodGet, path: "/nodes/{node}/inventory", since: 81, action: "baremetal:node:inventory:get", do: ofMachine(showInventory)},
+		{method: http.MethodGet, path: "/nodes/{node}/inventory", since: 81, action: "baremetal:node:inventory:get", do: atOwner(showInventory)},
 	}
 }
 
@@ -21,6 +21,10 @@ func showInventory(c *call, n *node.Node) (*reply, error) {
 	inv, err := c.s.Machines.Inventory(c.Context(), n)
 	if err != nil {
 		return nil, machineFault(n, "inventory", err)
+	}
+	if inv == nil && n.Host != nil && n.Host.Status.HardwareDetails != nil {
+		// It was taken by another replica, or by Metal3: the host says the most of it.
+		inv = new(inventory.OfDetails(*n.Host.Status.HardwareDetails))
 	}
 	if inv == nil {
 		return nil, noInventory(n)

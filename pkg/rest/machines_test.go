@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -546,6 +547,12 @@ func TestInventory(t *testing.T) {
 	n, _ := d.nodes.Get("n1")
 	if got := d.want(http.StatusNotFound, http.MethodGet, "/v1/nodes/n1/inventory", nil); got["faultstring"] != "Node inventory record for node "+n.UUID+" could not be found." {
 		t.Errorf("%v", got)
+	}
+	host := n.Host.DeepCopy()
+	host.Status.HardwareDetails = &metal3.HardwareDetails{NIC: []metal3.NIC{{Name: "eno1", MAC: "52:54:00:00:00:02"}}}
+	d.nodes.Observe(host)
+	if got := fmt.Sprint(d.want(http.StatusOK, http.MethodGet, "/v1/nodes/n1/inventory", nil)); !strings.Contains(got, "mac_address:52:54:00:00:00:02") {
+		t.Error(got)
 	}
 	m.taken = &agent.Inventory{NICs: []agent.NIC{{Name: "eth0", MAC: "52:54:00:00:00:01", PXE: true}}}
 	got := d.want(http.StatusOK, http.MethodGet, "/v1/nodes/n1/inventory", nil)

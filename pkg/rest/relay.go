@@ -19,9 +19,10 @@ type Answer struct {
 // Why there is none from where there should be is a *Refusal.
 type Relay func(r *http.Request, n *node.Node) (*Answer, error)
 
-// atOwner is ofMachine for what is asked of a BMC, which one replica speaks to: that
-// one answers, as Ironic's API has a node's conductor do. Where that is not we, nothing
-// is done here but to let the caller in, so that nothing is done twice.
+// atOwner is ofMachine for what is asked of a BMC, which one replica speaks to, or lies
+// on that one's disk: that one answers, as Ironic's API has a node's conductor do. Where
+// that is not we, nothing is done here but to let the caller in, so that nothing is done
+// twice.
 func atOwner(do func(*call, *node.Node) (*reply, error)) func(*call) (*reply, error) {
 	return ofMachine(func(c *call, n *node.Node) (*reply, error) {
 		if c.s.Relay == nil || n.Driver == fakeHardware {

@@ -34,6 +34,7 @@ func TestRelay(t *testing.T) {
 		{method: http.MethodDelete, path: "vmedia"},
 		{method: http.MethodGet, path: "vendor_passthru?method=get_all_subscriptions"},
 		{method: http.MethodPost, path: "vendor_passthru/eject_vmedia"},
+		{method: http.MethodGet, path: "inventory"},
 
 		{method: http.MethodGet, path: "", here: http.StatusOK},
 		{method: http.MethodGet, path: "states", here: http.StatusOK},
@@ -70,9 +71,12 @@ func TestRelay(t *testing.T) {
 		"ours":    {nil, http.StatusNoContent, ""},
 	} {
 		d.s.Relay = func(*http.Request, *node.Node) (*Answer, error) { return nil, tc.err }
-		code, got, _ := d.do(http.MethodPut, "/v1/nodes/n1/management/inject_nmi", nil)
+		code, got, header := d.do(http.MethodPut, "/v1/nodes/n1/management/inject_nmi", nil)
 		if text, _ := got["faultstring"].(string); code != tc.status || text != tc.text {
 			t.Errorf("%s: %d %v", name, code, got)
+		}
+		if again := header.Get("Retry-After"); (again != "") != (code == http.StatusServiceUnavailable) {
+			t.Errorf("%s: %d, to be tried again after %q", name, code, again)
 		}
 	}
 	if m.changes != 1 {

@@ -13,6 +13,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/ingot-metal/ingot/api/v1alpha1"
 	"github.com/ingot-metal/ingot/pkg/auth"
 	"github.com/ingot-metal/ingot/pkg/rest"
 )
@@ -82,7 +83,6 @@ func (r *relayRig) ask(status int, method, path, body string, headers ...string)
 	return string(text), resp.Header
 }
 
-// A client of the wrong replica gets the right one's answer, as if that had been asked.
 // An owner that does not know its nodes yet says nothing of them.
 func TestRelayToOwnerThatHasJustStarted(t *testing.T) {
 	r := newRelayRig(t)
@@ -93,6 +93,7 @@ func TestRelayToOwnerThatHasJustStarted(t *testing.T) {
 	}
 }
 
+// A client of the wrong replica gets the right one's answer, as if that had been asked.
 func TestRelayToOwner(t *testing.T) {
 	r := newRelayRig(t)
 	before := r.other.board.Stats().Requests
@@ -114,6 +115,19 @@ func TestRelayToOwner(t *testing.T) {
 	}
 	r.ask(http.StatusNoContent, http.MethodDelete, "vmedia?device_types=cdrom", "")
 	if got, _ := r.ask(http.StatusBadRequest, http.MethodPut, "management/boot_device", `{"boot_device": "tape"}`); !strings.Contains(got, "Invalid boot device tape specified.") {
+		t.Error(got)
+	}
+	// It lies on the owner's disk.
+	d, _, err := r.owner.machine.blobs.Put(t.Context(), strings.NewReader(`{"memory": {"physical": 2147483648}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range []*restRig{r.owner, r.other} {
+		of.record(func(h *v1alpha1.HostRecord) {
+			h.Status.Inventory = &v1alpha1.InventoryRef{Digest: "sha256:" + string(d)}
+		})
+	}
+	if got, _ := r.ask(http.StatusOK, http.MethodGet, "inventory", ""); !strings.Contains(got, `"physical_mb":2048`) {
 		t.Error(got)
 	}
 	r.owner.wants("boot Pxe Once UEFI", "boot Pxe Once Legacy", "media insert http://192.0.2.1/a.iso", "media eject")

@@ -240,7 +240,7 @@ func (s *service) run(ctx context.Context, scheme *runtime.Scheme, loaders ipxe.
 		Blobs: publicBlobs{store}, Loaders: loaders.Files(), Artefacts: s.BootFiles, Observe: watch.http, Log: s.Log,
 	})
 	door, whole, err := s.restDoor(ctx, mgr, &restMachines{
-		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, peers: peers, door: s.httpsURL(), patience: machinePatience, base: actions,
+		hosts: mgr.GetClient(), engine: eng, blobs: store, owner: hosts.Door, peers: peers, door: s.advertised(), patience: machinePatience, base: actions,
 	})
 	if err != nil {
 		return err
