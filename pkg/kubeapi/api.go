@@ -139,6 +139,9 @@ func chain(kubeConfig *cp.Config, extConfig *apiextensionsapiserver.Config, aggC
 	if err != nil {
 		return nil, fmt.Errorf("custom resources: %w", err)
 	}
+	if err := ext.Informers.Apiextensions().V1().CustomResourceDefinitions().Informer().SetTransform(longEstablished); err != nil {
+		return nil, fmt.Errorf("custom resources: %w", err)
+	}
 	kube, err := kubeDone.New("ingot", ext.GenericAPIServer)
 	if err != nil {
 		return nil, fmt.Errorf("built-in resources: %w", err)
