@@ -75,6 +75,7 @@ type Hosts struct {
 type live struct {
 	objs     record.Objects
 	loaded   bool
+	waited   bool  // for the REST door to make its record
 	reread   bool  // past the cache, whatever the claim
 	epoch    int64 // that it was loaded under
 	h        host.Host
@@ -261,7 +262,10 @@ func (c *Hosts) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if err := c.declared(ctx, l, &w); err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := c.load(ctx, l, w); err != nil {
+	switch err := c.load(ctx, l, w); {
+	case errors.Is(err, errBirth):
+		return ctrl.Result{RequeueAfter: birthWait}, nil
+	case err != nil:
 		return ctrl.Result{}, err
 	}
 	c.heed(l, &w)

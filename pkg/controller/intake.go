@@ -2,7 +2,9 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,6 +58,14 @@ func (c *Hosts) wants(ctx context.Context, l *live) (host.Wants, bmc.Credentials
 	return w, record.Credentials(secret), nil
 }
 
+// errBirth ends the first reconcile of a host that the REST door has made: the door is
+// about to make its record, and both would do so at the same moment. One that was
+// killed never will, so it is waited for once.
+var errBirth = errors.New("the record is being made")
+
+// birthWait is what the door has for that.
+const birthWait = 100 * time.Millisecond
+
 // load restores a host that this process does not know yet.
 func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
 	if l.loaded {
@@ -69,6 +79,9 @@ func (c *Hosts) load(ctx context.Context, l *live, w host.Wants) error {
 	}
 	err := read.Get(ctx, client.ObjectKeyFromObject(b), hr)
 	switch {
+	case apierrors.IsNotFound(err) && b.Annotations[record.AnnotationNodeUUID] != "" && !l.waited:
+		l.waited = true
+		return errBirth
 	case apierrors.IsNotFound(err):
 		hr = nil
 	case err != nil:
