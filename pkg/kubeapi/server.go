@@ -29,6 +29,8 @@ const (
 	startTimeout = 3 * time.Minute
 	// stopTimeout bounds a stop, whoever still watches.
 	stopTimeout = 20 * time.Second
+	// apiStopTimeout of it are the API's once its connections are cut: etcd needs some.
+	apiStopTimeout = 12 * time.Second
 	// embeddedLabel on kube-system tells our tools that this is no cluster.
 	embeddedLabel = "ingot.dev/embedded"
 )
@@ -295,7 +297,7 @@ func (s *Server) stop(ctx context.Context) error {
 		s.stopAPI()
 		if !wait("", s.apiDone, 1500*time.Millisecond) {
 			s.listener.closeConns()
-			wait("the Kubernetes API", s.apiDone, stopTimeout)
+			wait("the Kubernetes API", s.apiDone, apiStopTimeout)
 		}
 		s.listener.closeConns()
 	case s.listener != nil: // nobody serves on it who would close it
