@@ -223,7 +223,7 @@ func (h host) input(now time.Time, timeline []v1alpha1.TimelineEntry, p *explain
 		if e.Took == nil {
 			continue
 		}
-		p := explain.Phase{Name: e.Phase, Took: e.Took.Duration}
+		p := explain.Phase{Name: e.Phase, Took: e.Took.Duration, Aborted: e.Outcome == v1alpha1.OutcomeAborted}
 		if e.Outcome == v1alpha1.OutcomeFailed {
 			p.Failed = e.Detail
 		}

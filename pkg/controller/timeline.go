@@ -2,13 +2,13 @@ package controller
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/ingot-metal/ingot/api/v1alpha1"
+	"github.com/ingot-metal/ingot/pkg/explain"
 	"github.com/ingot-metal/ingot/pkg/host"
 	"github.com/ingot-metal/ingot/pkg/record"
 )
@@ -26,7 +26,7 @@ func (c *Hosts) remember(ctx context.Context, l *live, before host.Host) {
 	switch {
 	case failed:
 		e.Outcome = v1alpha1.OutcomeFailed
-		e.Detail = fmt.Sprintf("%s, try %d", h.Problem.Code, h.Problem.Attempts)
+		e.Detail = explain.Tried(h.Problem.Code, h.Problem.Attempts)
 		e.Took = &metav1.Duration{Duration: h.Problem.Since.Sub(before.StateSince)}
 	case before.State != h.State && before.State != host.None:
 		e.Outcome = v1alpha1.OutcomeOK

@@ -47,7 +47,9 @@ type Occurrence struct {
 type Phase struct {
 	Name   string        `json:"phase"`
 	Took   time.Duration `json:"nanoseconds"`
-	Failed string        `json:"failed,omitempty"` // the code of what ended it, and which try that was
+	Failed string        `json:"failed,omitempty"` // as Tried has it; empty: it did not
+
+	Aborted bool `json:"aborted,omitempty"` // it was left unfinished, after a failure or without
 }
 
 // Report is the answer. Its fields are what [Report.Text] prints.
@@ -124,18 +126,14 @@ func Explain(in Input) Report {
 func (in Input) lastTry(r *Report) {
 	for i := len(in.Earlier) - 1; i >= 0; i-- {
 		p := in.Earlier[i]
-		if p.Name != in.State {
-			continue // a failed provisioning is undone in between
+		if p.Name != in.State || p.Aborted {
+			continue // a failed provisioning is left, and undone, in between
 		}
 		if p.Failed == "" {
 			return
 		}
-		code, _, _ := strings.Cut(p.Failed, ",")
-		last := Problem{Code: code, Facts: in.facts(nil)}
-		r.Last = clean(p.Failed) + ": " + last.So()
-		if d, ok := Lookup(code); ok {
-			r.Docs = d.Docs()
-		}
+		last := Problem{Code: triedCode(p.Failed), Facts: in.facts(nil)}
+		r.Last, r.Docs = clean(p.Failed)+": "+last.So(), last.docs()
 		if len(r.Do) == 0 {
 			r.Do = last.Remedy()
 		}
@@ -190,10 +188,7 @@ func troubled(in Input, r *Report) {
 }
 
 func apply(r *Report, p Problem) {
-	r.Code, r.Class, r.So, r.Seen, r.Do = p.Code, p.Class(), p.So(), p.seen(), p.Remedy()
-	if d, ok := Lookup(p.Code); ok {
-		r.Docs = d.Docs()
-	}
+	r.Code, r.Class, r.So, r.Seen, r.Do, r.Docs = p.Code, p.Class(), p.So(), p.seen(), p.Remedy(), p.docs()
 }
 
 // facts adds the names that every host has to those of the problem.

@@ -69,7 +69,7 @@ func TestExplain(t *testing.T) {
 			Host: "worker-3", State: "provisioning", Since: since(time.Minute), Online: true, Power: "on", Image: "http://h/i",
 			Operation: &explain.Operation{Kind: "provision", Phase: "boot", Started: since(8 * time.Second)},
 			Earlier: []explain.Phase{
-				{Name: "provisioning", Took: 3 * time.Minute, Failed: "from-the-future, try 1"}, {Name: "deprovisioning", Took: time.Minute},
+				{Name: "provisioning", Took: 3 * time.Minute, Failed: "from-the-future, try 1"}, {Name: "provisioning", Took: 4 * time.Minute, Aborted: true}, {Name: "deprovisioning", Took: time.Minute},
 			},
 		}},
 		{name: "nobody-works", in: explain.Input{Host: "a", State: "inspecting", Since: since(2 * time.Hour)}},

@@ -1,6 +1,9 @@
 package explain
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Problem is one occurrence of a diagnosis.
 type Problem struct {
@@ -71,6 +74,23 @@ func (p Problem) seen() []string {
 		}
 	}
 	return out
+}
+
+// docs is the path of the page about the problem; empty: the catalogue lacks it.
+func (p Problem) docs() string {
+	if d, ok := Lookup(p.Code); ok {
+		return d.Docs()
+	}
+	return ""
+}
+
+// Tried is how a HostTimeline notes a try that failed: what ended it, and which it was.
+func Tried(code string, try int) string { return fmt.Sprintf("%s, try %d", code, try) }
+
+// triedCode reads the code back from Tried.
+func triedCode(text string) string {
+	code, _, _ := strings.Cut(text, ",")
+	return code
 }
 
 // ParseCode reads the code back from a [Problem.Message]. It answers false for a
